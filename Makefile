@@ -1,0 +1,81 @@
+# Everything runs in .venv, which is made on first use from the pinned versions of constraints.txt.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+BIN := .venv/bin
+CORE := .venv/.core-installed
+DEV := .venv/.dev-installed
+UNFINISHED := .venv/.unfinished
+
+# A name may exist without a usable interpreter behind it (pyenv), so each candidate is run.
+SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
+	if $$name -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$name; break; fi; done)
+
+# $(1): what to install. An install that was cut off leaves its mark, and the next one starts afresh:
+# pip would take a half-unpacked package for a whole one.
+define install
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11, 3.12 or 3.13 found; install one, or say which: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi
+	@if [ -e $(UNFINISHED) ]; then rm -rf .venv; fi
+	@mkdir -p .venv && touch $(UNFINISHED)
+	@$(PYTHON) -m venv .venv || { \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; \
+	}
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$(1)"
+	@rm $(UNFINISHED)
+endef
+
+.PHONY: help
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' \
+		| while IFS=$$'\t' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+$(CORE): pyproject.toml constraints.txt
+	$(call install,.[rf])
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt
+	$(call install,.[dev])
+	@touch $(CORE) $@
+
+.PHONY: demo
+demo: $(CORE) ## Fit a measured slot antenna: 60 trials into campaigns.db, report in ring-slot.html
+	$(BIN)/ax-jax run notebooks/ring-slot.toml --report ring-slot.html
+
+.PHONY: setup
+setup: $(DEV) ## Install everything that development needs into .venv
+
+.PHONY: lint
+lint: $(DEV) ## Check style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: lint ## Check everything and run the tests, except the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: lint ## Check everything and run all tests
+	$(BIN)/python -m pytest
+
+.PHONY: format
+format: $(DEV) ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(DEV) ## Run the benchmarks and print their tables
+	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+.PHONY: clean
+clean: ## Remove the environment, caches and what the demo left
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf campaigns.db campaigns.db-shm campaigns.db-wal campaigns.artifacts ring-slot.html
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
