@@ -1,0 +1,90 @@
+"""Writing a file so that a reader sees the old content or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+
+_PREFIX = ".partial-"
+_ABANDONED_AFTER = 24 * 3600.0
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, durably, replacing what was there in one step.
+
+    The bytes go to a temporary name in the same folder, are flushed to the disk, take the final
+    name by a rename, and the folder is flushed too. A process killed at any moment leaves at
+    most the temporary file, which `remove_leftovers` takes away.
+
+    Args:
+        path: The final name. Its folder must exist.
+        data: The whole content.
+
+    Raises:
+        OSError: The folder is missing, read-only or full. The old content stays as it was.
+    """
+    temporary = path.parent / f"{_PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove temporary files that a killed writer left in ``folder`` or below it.
+
+    A temporary file of a process that still runs on this host is kept, and so is one of another
+    host until it is a day old, because a shared folder may have writers elsewhere.
+
+    Returns:
+        How many files were removed.
+    """
+    removed = 0
+    for path in folder.rglob(f"{_PREFIX}*"):
+        if _is_abandoned(path):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    host, _, rest = path.name.removeprefix(_PREFIX).partition("-")
+    process = rest.partition("-")[0]
+    if host == _host() and process.isdigit():
+        return int(process) != os.getpid() and not _is_running(int(process))
+    try:
+        return time.time() - path.lstat().st_mtime > _ABANDONED_AFTER
+    except FileNotFoundError:
+        return False
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
