@@ -1,0 +1,71 @@
+"""Register an experiment in a store as a campaign, and take its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ax.core.experiment import Experiment
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.storage.registry_bundle import RegistryBundleBase
+from sqlalchemy import Connection
+
+from ax_jax_runners.campaign.recorder import Recorder, take_lease
+from ax_jax_runners.campaign.registry import registry_bundle
+from ax_jax_runners.errors import CampaignExists
+from ax_jax_runners.store import Store, campaigns, events, experiments
+from ax_jax_runners.store.campaigns import CampaignRecord
+
+
+def register(
+    store: Store, experiment: Experiment, strategy: GenerationStrategy
+) -> Recorder:
+    """Store a new experiment and its strategy, and become its writer.
+
+    Raises:
+        CampaignExists: The store has a campaign of the experiment's name.
+    """
+    task = getattr(experiment.runner, "task", None)
+    bundle = registry_bundle(tasks=() if task is None else (task,))
+    record = create(store, experiment, strategy, bundle, configuration={}, options={})
+    return Recorder(store, record, take_lease(store, record), bundle)
+
+
+def create(
+    store: Store,
+    experiment: Experiment,
+    strategy: GenerationStrategy,
+    bundle: RegistryBundleBase,
+    *,
+    configuration: Mapping[str, Any],
+    options: Mapping[str, Any],
+    total_trials: int | None = None,
+) -> CampaignRecord:
+    """Insert experiment, strategy and campaign row in one transaction.
+
+    Raises:
+        CampaignExists: The name is taken.
+    """
+
+    def write(connection: Connection) -> CampaignRecord:
+        if campaigns.find_campaign(connection, experiment.name) is not None:
+            raise CampaignExists(
+                f"Campaign {experiment.name!r} exists in {store.description}; choose another name, "
+                "or load it."
+            )
+        experiments.save_experiment(
+            connection, experiment=experiment, strategy=strategy, bundle=bundle
+        )
+        assert experiment.db_id is not None
+        record = campaigns.create_campaign(
+            connection,
+            name=experiment.name,
+            experiment_id=experiment.db_id,
+            configuration=configuration,
+            options=options,
+            total_trials=total_trials,
+        )
+        events.record_event(connection, record.id, "created")
+        return record
+
+    return store.transact(write)

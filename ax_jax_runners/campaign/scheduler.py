@@ -1,0 +1,347 @@
+"""The Scheduler (Ax `Orchestrator`) over our store: written ahead, saved once, never re-evaluated.
+
+Where it differs from Ax's: candidates are committed before they run; a step is one transaction; a
+storage error repeats the write and never the evaluation; nothing sleeps for immediate runners;
+``timeout``, Ctrl-C and `stop` are honoured at the end of the slice or generation step in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
+from logging import WARNING
+from typing import Any
+
+from ax.core.base_trial import BaseTrial, TrialStatus
+from ax.core.data import DataRow
+from ax.core.experiment import Experiment
+from ax.core.generator_run import GeneratorRun
+from ax.core.observation import ObservationFeatures
+from ax.core.utils import get_pending_observation_features_based_on_trial_status
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+from ax.orchestration.orchestrator import Orchestrator
+from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
+
+from ax_jax_runners.campaign.generation import is_quasi_random
+from ax_jax_runners.campaign.heartbeat import Heartbeat
+from ax_jax_runners.campaign.recorder import Recorder, TrialData
+from ax_jax_runners.campaign.registration import register
+from ax_jax_runners.campaign.seeding import generation_seed
+from ax_jax_runners.errors import AxJaxError, ResultNotStorable
+from ax_jax_runners.store import Store
+
+WAIT_SECONDS = 0.5
+"""Longest single sleep, so that a stop or a timeout is seen within a second."""
+
+
+def immediate_options(batch_size: int = 8, **options: Any) -> OrchestratorOptions:
+    """Options for runners that answer at once: whole batches, no waiting between polls."""
+    return OrchestratorOptions(
+        max_pending_trials=batch_size,
+        run_trials_in_batches=True,
+        min_seconds_before_poll=0.0,
+        init_seconds_between_polls=0,
+        logging_level=WARNING,
+        **options,
+    )
+
+
+class Scheduler(Orchestrator):
+    """Drives an experiment by a generation strategy, as Ax's Orchestrator does, and stores it.
+
+    Args:
+        experiment: The experiment, with a runner and metrics.
+        generation_strategy: Its generation strategy.
+        store: Where everything is recorded; None: memory only. A new experiment is registered as a
+            campaign under its name.
+        options: Ax's options; None: batches of eight and no waiting.
+        recorder: The writer of an experiment that a `Campaign` has registered already.
+        seed: Seed of the model phase's random numbers.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        generation_strategy: GenerationStrategy,
+        *,
+        store: Store | None = None,
+        options: OrchestratorOptions | None = None,
+        recorder: Recorder | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._recorder = recorder
+        self._fetched: dict[int, list[DataRow]] = {}
+        self._deadline: float | None = None
+        self._stops: list[Callable[[], bool]] = []
+        self._heartbeat: Heartbeat | None = None
+        self._seed = seed
+        super().__init__(experiment, generation_strategy, options or immediate_options())
+        if store is not None and recorder is None:
+            self._recorder = register(store, experiment, generation_strategy)
+
+    def run_to(
+        self,
+        total: int,
+        *,
+        timeout: float | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        on_progress: Callable[[Scheduler], None] | None = None,
+    ) -> bool:
+        """Run until the experiment has ``total`` trials that left the candidate state.
+
+        Args:
+            total: Absolute number of trials; attached and failed ones count.
+            timeout: Seconds after which nothing new is started.
+            should_stop: Asked between steps; True ends the run.
+            on_progress: Called after every change.
+
+        Returns:
+            Whether the total was reached.
+        """
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._stops = [should_stop] if should_stop is not None else []
+        self.poll_and_process_results()
+        remaining = total - self.trials_begun
+        if remaining > 0:
+            for _ in self.run_trials_and_yield_results(
+                max_trials=remaining,
+                idle_callback=on_progress,  # pyright: ignore[reportArgumentType]
+            ):
+                pass
+        elif self.running_trials:
+            self.wait_for_completed_trials_and_report_results(on_progress)  # pyright: ignore
+        return self.trials_begun >= total and not self.running_trials
+
+    @property
+    def trials_begun(self) -> int:
+        """Trials of any state but candidate."""
+        return len(self.experiment.trials) - len(self.candidate_trials)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a deadline, Ctrl-C or another process asked for the end of this run."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return True
+        if self._heartbeat is not None:
+            if self._heartbeat.lost is not None:
+                raise self._heartbeat.lost
+            if self._heartbeat.stop_requested.is_set():
+                return True
+        return any(stop() for stop in self._stops)
+
+    # ---- Overrides of Ax's Orchestrator ----
+
+    def run_trials_and_yield_results(
+        self, *args: Any, **kwargs: Any
+    ) -> Generator[dict[str, Any], None, None]:
+        """As Ax, with the lease kept alive meanwhile."""
+        if self._recorder is None:
+            yield from super().run_trials_and_yield_results(*args, **kwargs)
+            return
+        self._recorder.flush(self.experiment)
+        with Heartbeat(self._recorder.store, self._recorder.lease) as self._heartbeat:
+            try:
+                yield from super().run_trials_and_yield_results(*args, **kwargs)
+            finally:
+                self._heartbeat = None
+
+    def should_abort_optimization(self, timeout_hours: float | None = None) -> bool:
+        """As Ax, and for every reason of `is_interrupted`."""
+        return super().should_abort_optimization(timeout_hours) or self.is_interrupted
+
+    def wait_for_completed_trials_and_report_results(
+        self, idle_callback: Callable[[Any], None] | None = None, force_refit: bool = False
+    ) -> dict[str, Any]:
+        """Poll until a trial has ended; waits in short pieces and ends when interrupted."""
+        pause = float(self.options.init_seconds_between_polls or 0)
+        while self.pending_trials and not self.poll_and_process_results():
+            if idle_callback is not None:
+                idle_callback(self)
+            if self._sleep(pause):
+                break
+            pause *= self.options.seconds_between_polls_backoff_factor
+        if idle_callback is not None:
+            idle_callback(self)
+        return self.report_results(force_refit=force_refit)
+
+    def run_trials(
+        self,
+        new_trials: list[BaseTrial],
+        existing_trials: list[BaseTrial],
+        stage_only: bool = False,
+    ) -> dict[int, dict[str, Any]]:
+        """Evaluate once. Ax would evaluate again when saving fails; here only the save repeats."""
+        waiting = [*existing_trials, *new_trials]
+        try:
+            metadata = self.runner.run_multiple(trials=waiting)
+        except AxJaxError:
+            raise
+        except Exception as error:
+            reason = f"The runner raised {type(error).__name__}: {error}"[:_LONGEST_REASON]
+            for trial in waiting:
+                trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=reason)
+            self._save_or_update_trials_in_db_if_possible(self.experiment, waiting)
+            return {}
+        for trial in waiting:
+            found = metadata.get(trial.index)
+            complaint = None if found is None else _why_not_storable(found)
+            if complaint is not None:
+                del metadata[trial.index]
+                trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=complaint)
+        self._update_and_save_trials(
+            existing_trials=existing_trials, new_trials=new_trials, metadata=metadata,
+            stage_only=stage_only,
+        )
+        return metadata
+
+    def poll_trial_status(
+        self, poll_all_trial_statuses: bool = False
+    ) -> dict[TrialStatus, set[int]]:
+        """As Ax, without its decorator that would run a long slice again."""
+        return Orchestrator.poll_trial_status.__wrapped__(self, poll_all_trial_statuses)  # pyright: ignore
+
+    def _prepare_trials(self, max_new_trials: int) -> tuple[list[BaseTrial], list[BaseTrial]]:
+        existing, new = super()._prepare_trials(max_new_trials)
+        if self._recorder is not None and (existing or new):
+            self._recorder.save_candidates(
+                self.experiment, self.generation_strategy, new=new, existing=existing
+            )
+        # Everything is in the database now: to what follows, all of them are known trials.
+        return [*existing, *new], []
+
+    def _gen_new_trials_from_generation_strategy(
+        self, num_trials: int, n: int | None = None
+    ) -> list[list[GeneratorRun]]:
+        strategy = self.generation_strategy
+        strategy.experiment = self.experiment
+        with generation_seed(self._seed, len(self.experiment.trials)):
+            if self.options.trial_type is TrialType.BATCH_TRIAL:
+                return super()._gen_new_trials_from_generation_strategy(num_trials, n)
+            # The limit must be the next node's when this one has done its share.
+            strategy._maybe_transition_to_next_node(raise_data_required_error=False)
+            limit = strategy._curr.new_trial_limit()
+            count = num_trials if limit == -1 else max(1, min(num_trials, limit))
+            pending = self._pending()
+            runs: list[list[GeneratorRun]] = []
+            for _ in range(count):
+                if runs and self.is_interrupted:
+                    break
+                runs.append(
+                    strategy._gen_with_multiple_nodes(
+                        experiment=self.experiment,
+                        n=1,
+                        pending_observations=pending,
+                        first_generation_in_multi=not runs and self._needs_fit(),
+                    )
+                )
+            return runs
+
+    def _needs_fit(self) -> bool:
+        """A quasi-random node is fitted once: new data mean nothing to it."""
+        node = self.generation_strategy._curr
+        return not is_quasi_random(node) or any(
+            spec._fitted_adapter is None for spec in node.generator_specs
+        )
+
+    def _pending(self) -> dict[str, list[ObservationFeatures]]:
+        if is_quasi_random(self.generation_strategy._curr):
+            return {}
+        found = get_pending_observation_features_based_on_trial_status(self.experiment)
+        return found or {}
+
+    def _update_and_save_trials(
+        self,
+        existing_trials: list[BaseTrial],
+        new_trials: list[BaseTrial],
+        metadata: dict[int, dict[str, Any]],
+        stage_only: bool,
+        reduce_state_generator_runs: bool = False,
+    ) -> None:
+        self._save_is_due = not _is_immediate(metadata)
+        super()._update_and_save_trials(
+            existing_trials, new_trials, metadata, stage_only, reduce_state_generator_runs
+        )
+
+    def _save_or_update_trials_and_generation_strategy_if_possible(
+        self,
+        experiment: Experiment,
+        trials: list[BaseTrial],
+        generation_strategy: GenerationStrategy,
+        new_generator_runs: list[GeneratorRun],
+        reduce_state_generator_runs: bool = False,
+    ) -> None:
+        # Immediate results are complete at the poll that follows at once and saves them; the
+        # candidates themselves are in the database since before the run.
+        if self._recorder is not None and self._save_is_due:
+            self._recorder.save_trials(experiment, trials, {}, strategy=generation_strategy)
+
+    def _save_or_update_trials_in_db_if_possible(
+        self,
+        experiment: Experiment,
+        trials: Sequence[BaseTrial],
+        reduce_state_generator_runs: bool = False,
+    ) -> bool:
+        if self._recorder is None:
+            return False
+        data: TrialData = {
+            trial.index: self._fetched.pop(trial.index)
+            for trial in trials
+            if trial.index in self._fetched
+        }
+        self._recorder.save_trials(experiment, trials, data)
+        return True
+
+    def _fetch_and_process_trials_data_results(self, trial_indices: Iterable[int]) -> Any:
+        results = super()._fetch_and_process_trials_data_results(trial_indices)
+        for index, by_metric in results.items():
+            rows = [row for r in by_metric.values() if r.is_ok() for row in r.ok._data_rows]
+            if rows:
+                self._fetched[index] = rows
+        return results
+
+    def _abort_optimization(self, num_preexisting_trials: int) -> dict[str, Any]:
+        # Results that are there but not polled yet would otherwise be computed again.
+        self.poll_and_process_results()
+        return super()._abort_optimization(num_preexisting_trials)
+
+    def _sleep(self, seconds: float) -> bool:
+        """Sleep in short pieces; True when the run was interrupted meanwhile."""
+        end = time.monotonic() + seconds
+        while not self.is_interrupted:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, WAIT_SECONDS))
+        return True
+
+
+_LONGEST_REASON = 10_000
+
+
+def with_batch_size(options: OrchestratorOptions, batch_size: int) -> OrchestratorOptions:
+    """The same options for batches of another size."""
+    return replace(options, max_pending_trials=batch_size)
+
+
+def _is_immediate(metadata: dict[int, dict[str, Any]]) -> bool:
+    """Whether every arm of every trial ended within the call that started it."""
+    return bool(metadata) and all(
+        arm.get("status") in {"completed", "failed"}
+        for found in metadata.values()
+        for arm in found.get("ax_jax", {}).get("arms", {"": {}}).values()
+    )
+
+
+def _why_not_storable(metadata: dict[str, Any]) -> str | None:
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return str(
+            ResultNotStorable(
+                f"The runner's metadata is not plain finite JSON ({error}); return Python "
+                "numbers, strings, lists and dictionaries."
+            )
+        )
+    return None

@@ -1,0 +1,38 @@
+"""Ax's process-wide session factory, bound for the length of one transaction.
+
+Ax opens and commits a session of its own for every piece that it saves. Bound to one connection
+with ``join_transaction_mode="create_savepoint"``, those commits become savepoints of the caller's
+transaction, so that either all of a step is stored or nothing of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ax.storage.sqa_store import db
+from sqlalchemy import Connection
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+_BINDING = threading.RLock()
+
+
+@contextmanager
+def ax_sessions_on(connection: Connection) -> Iterator[None]:
+    """Let Ax's storage functions work inside the connection's transaction."""
+    with _BINDING:
+        before = db.SESSION_FACTORY
+        factory = scoped_session(
+            sessionmaker(
+                bind=connection,
+                join_transaction_mode="create_savepoint",
+                expire_on_commit=db.EXPIRE_ON_COMMIT,
+            )
+        )
+        db.SESSION_FACTORY = factory
+        try:
+            yield
+        finally:
+            factory.remove()
+            db.SESSION_FACTORY = before
