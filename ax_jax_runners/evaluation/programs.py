@@ -1,0 +1,227 @@
+"""Compiled programs that carry a batch of rows through a row function.
+
+Two rules make the same numbers:
+
+``ChunkedProgram`` is ONE executable of fixed capacity. A loop over chunks of c rows runs as often
+as its argument k says; k is data, so no batch size leads to another program, and inside one
+program a row never depends on its position, its neighbours or the padding: the bits of a row are
+the same alone, first, last, or on another device of the same kind.
+
+``BucketProgram`` cuts a batch into pieces of 512, 64, 8 and 1 rows, one executable each: faster for
+single rows, equal only to rounding.
+
+Both deal their pieces to devices by placing the inputs there; the function is the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+#: Bytes that the output buffer of one device may take; a larger capacity is split over more calls.
+BUFFER_BYTES = 64 * 2**20
+BUCKETS = (512, 64, 8, 1)
+#: A call costs about as much as this many rows of a cheap simulator.
+_CALL_IN_ROWS = 8
+
+#: One row: (theta (d,), key data or None) -> pytree of arrays.
+RowFunction = Callable[[jax.Array, Any], Any]
+
+
+def compute_devices() -> list[Any]:
+    """Return the devices to use: all local ones, or the one that JAX's configuration names."""
+    chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+    if chosen is None:
+        return jax.local_devices()
+    return [jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen]
+
+
+def _padded(rows: np.ndarray, used: int, size: int) -> np.ndarray:
+    """Return ``size`` rows: the given ones, copies of the first up to ``used``, then anything."""
+    block = np.empty((size, *rows.shape[1:]), dtype=rows.dtype)
+    block[: len(rows)] = rows
+    block[len(rows) : used] = rows[0]
+    return block
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _head(leaf: jax.Array, count: int) -> jax.Array:
+    return leaf[:count]
+
+
+def _copy_head(leaf: jax.Array, target: np.ndarray) -> None:
+    """Copy the first rows of a device array into ``target`` and hold on to nothing."""
+    count = len(target)
+    if leaf.devices().pop().platform == "cpu" and leaf.dtype != jnp.bool_:
+        target[...] = np.from_dlpack(leaf)[:count]
+        return
+    # Sizes rounded up to a power of two: few slicing programs, little to transfer.
+    size = min(len(leaf), 1 << (count - 1).bit_length())
+    target[...] = np.asarray(_head(leaf, size))[:count]
+
+
+def _empty_like(structure: Any, count: int) -> Any:
+    return jax.tree.map(lambda leaf: np.empty((count, *leaf.shape), leaf.dtype), structure)
+
+
+class ChunkedProgram:
+    """One executable for every batch size.
+
+    The output buffer of a device is given back to the executable at the next call (donated), so
+    that a single row neither allocates nor clears room for a full batch; used rows are copied out.
+    """
+
+    def __init__(self, row: RowFunction, structure: Any, *, chunk: int, capacity: int) -> None:
+        """Prepare the program.
+
+        Args:
+            row: function of one row.
+            structure: its result's shapes and dtypes (``jax.ShapeDtypeStruct`` leaves).
+            chunk: rows that are computed together, c.
+            capacity: rows of one call; fewer where the results are large.
+        """
+        size = sum(
+            int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(structure)
+        )
+        affordable = max(1, BUFFER_BYTES // max(1, size * chunk)) * chunk
+        self.chunk = chunk
+        self.rows = min(-(-capacity // chunk) * chunk, affordable)
+        self._structure = structure
+        self._buffers: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+        def run(theta: jax.Array, keys: Any, k: jax.Array, buffer: Any) -> Any:
+            def compute(i: jax.Array, buffer: Any) -> Any:
+                start = i * chunk
+                block = jax.lax.dynamic_slice_in_dim(theta, start, chunk)
+                part = (
+                    None if keys is None else jax.lax.dynamic_slice_in_dim(keys, start, chunk)
+                )
+                values = jax.vmap(row, in_axes=(0, None if part is None else 0))(block, part)
+                return jax.tree.map(
+                    lambda whole, piece: jax.lax.dynamic_update_slice_in_dim(
+                        whole, piece, start, 0
+                    ),
+                    buffer,
+                    values,
+                )
+
+            return jax.lax.fori_loop(0, k, compute, buffer)
+
+        self._program = jax.jit(run, donate_argnums=3)
+
+    def _start(self, device: Any, rows: np.ndarray, keys: np.ndarray | None) -> Any:
+        buffer = self._buffers.pop(device, None)
+        if buffer is None:
+            buffer = jax.tree.map(
+                lambda leaf: jnp.zeros((self.rows, *leaf.shape), leaf.dtype, device=device),
+                self._structure,
+            )
+        k = -(-len(rows) // self.chunk)
+        used = k * self.chunk
+        theta = _padded(rows, used, self.rows)
+        data = None if keys is None else _padded(keys, used, self.rows)
+        return self._program(theta, data, np.asarray(k, dtype=np.int32), buffer)
+
+    def __call__(self, rows: np.ndarray, keys: np.ndarray | None) -> Any:
+        """Compute every row.
+
+        Args:
+            rows: (B, d), B at least 1.
+            keys: key data (B, ...) uint32, or None.
+
+        Returns:
+            The row function's structure as numpy arrays with a leading B.
+        """
+        devices = compute_devices()
+        result = _empty_like(self._structure, len(rows))
+        with self._lock:
+            for pieces in self._rounds(len(rows), len(devices)):
+                running = [
+                    (device, piece, self._start(device, rows[piece], _part(keys, piece)))
+                    for device, piece in zip(devices, pieces, strict=False)
+                ]
+                for device, piece, buffer in running:
+                    jax.block_until_ready(buffer)
+                    for leaf, target in zip(
+                        jax.tree.leaves(buffer), jax.tree.leaves(result), strict=True
+                    ):
+                        _copy_head(leaf, target[piece])
+                    # Kept only after success: a failed call has consumed its buffer.
+                    self._buffers[device] = buffer
+        return result
+
+    def _rounds(self, count: int, devices: int) -> Iterator[list[slice]]:
+        """Deal whole chunks evenly to the devices, at most ``rows`` to each per round."""
+        start = 0
+        while start < count:
+            chunks = -(-(count - start) // self.chunk)
+            share = min(self.rows, -(-chunks // devices) * self.chunk)
+            pieces = []
+            while start < count and len(pieces) < devices:
+                pieces.append(slice(start, min(count, start + share)))
+                start = pieces[-1].stop
+            yield pieces
+
+
+def _part(keys: np.ndarray | None, piece: slice) -> np.ndarray | None:
+    return None if keys is None else keys[piece]
+
+
+def bucket_pieces(count: int) -> list[tuple[int, int]]:
+    """Cut a batch greedily into (rows, bucket) pieces.
+
+    Full buckets first, largest first. What is left goes into one padded bucket when that at most
+    doubles it and is cheaper than smaller buckets.
+    """
+    pieces: list[tuple[int, int]] = []
+    left = count
+    for bucket in BUCKETS:
+        pieces += [(bucket, bucket)] * (left // bucket)
+        left %= bucket
+        if left and bucket <= 2 * left:
+            smaller = [b for b in BUCKETS if b < bucket]
+            cost, rest = 0, left
+            for b in smaller:
+                cost, rest = cost + (rest // b) * (b + _CALL_IN_ROWS), rest % b
+            if bucket + _CALL_IN_ROWS <= cost:
+                return [*pieces, (left, bucket)]
+    return pieces
+
+
+class BucketProgram:
+    """One executable for each bucket size."""
+
+    def __init__(self, row: RowFunction, structure: Any) -> None:
+        """Prepare the program for a row function and its result's structure."""
+        self._structure = structure
+        self._program = jax.jit(jax.vmap(row))
+
+    def __call__(self, rows: np.ndarray, keys: np.ndarray | None) -> Any:
+        """Compute every row, as :meth:`ChunkedProgram.__call__` does."""
+        devices = compute_devices()
+        start, running = 0, []
+        for i, (count, bucket) in enumerate(bucket_pieces(len(rows))):
+            piece = slice(start, start + count)
+            block, data = rows[piece], _part(keys, piece)
+            if count < bucket:
+                block = _padded(block, bucket, bucket)
+                data = None if data is None else _padded(data, bucket, bucket)
+            if len(devices) > 1:
+                block, data = jax.device_put((block, data), devices[i % len(devices)])
+            running.append((piece, self._program(block, data)))
+            start += count
+        if len(running) == 1:
+            count = len(rows)
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], running[0][1])
+        result = _empty_like(self._structure, len(rows))
+        for piece, values in running:
+            for leaf, target in zip(jax.tree.leaves(values), jax.tree.leaves(result), strict=True):
+                target[piece] = np.asarray(leaf)[: piece.stop - piece.start]
+        return result
