@@ -184,14 +184,20 @@ class Scheduler(Orchestrator):
                 trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=reason)
             self._save_or_update_trials_in_db_if_possible(self.experiment, waiting)
             return {}
+        refused = []
         for trial in waiting:
             found = metadata.get(trial.index)
             complaint = None if found is None else _why_not_storable(found)
             if complaint is not None:
                 del metadata[trial.index]
                 trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=complaint)
+                refused.append(trial)
+        if refused:
+            self._save_or_update_trials_in_db_if_possible(self.experiment, refused)
         self._update_and_save_trials(
-            existing_trials=existing_trials, new_trials=new_trials, metadata=metadata,
+            existing_trials=existing_trials,
+            new_trials=new_trials,
+            metadata=metadata,
             stage_only=stage_only,
         )
         return metadata

@@ -66,6 +66,9 @@ class Store:
         except DBAPIError as error:
             engines.dispose()
             raise translate(error, engines.description) from error
+        except BaseException:
+            engines.dispose()
+            raise
         folder = artifacts if artifacts is not None else file and file.with_suffix(".artifacts")
         return cls(engines, None if folder is None else FileStore(Path(folder)))
 

@@ -1,0 +1,99 @@
+"""What a campaign found: the best observed arms, and everything as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from ax.core.base_trial import BaseTrial, TrialStatus
+from ax.core.experiment import Experiment
+
+from ax_jax_runners.campaign.objectives import Goals
+from ax_jax_runners.campaign.recorder import arm_outcomes
+from ax_jax_runners.errors import NoFeasibleArm
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best observed feasible arm.
+
+    Attributes:
+        parameters: Its parameters by name.
+        outputs: The means of all its outputs by name.
+        trial_index: Index of its trial.
+        arm_name: Its name in the experiment.
+    """
+
+    parameters: Mapping[str, Any]
+    outputs: Mapping[str, float]
+    trial_index: int
+    arm_name: str
+
+
+def best_of(experiment: Experiment, goals: Goals) -> Best | tuple[Best, ...]:
+    """The best observed feasible arm; for several objectives the Pareto front.
+
+    Raises:
+        NoFeasibleArm: No arm is complete, or none keeps the outcome constraints.
+    """
+    observed = list(observed_arms(experiment, goals))
+    feasible = [arm for arm in observed if goals.is_feasible(arm.outputs)]
+    if not feasible:
+        raise NoFeasibleArm(
+            f"Experiment {experiment.name!r}: {len(observed)} arms are complete and none of them "
+            "is feasible; run more trials, or loosen the outcome constraints."
+        )
+    if not goals.is_multi_objective:
+        return max(feasible, key=lambda arm: goals.scores(arm.outputs))
+    scores = [goals.scores(arm.outputs) for arm in feasible]
+    return tuple(
+        arm
+        for arm, mine in zip(feasible, scores, strict=True)
+        if not any(_dominates(other, mine) for other in scores)
+    )
+
+
+def observed_arms(experiment: Experiment, goals: Goals) -> Iterator[Best]:
+    """Completed arms that have every output the goals need, in the order of their trials."""
+    for trial in experiment.trials.values():
+        if trial.status not in {TrialStatus.COMPLETED, TrialStatus.EARLY_STOPPED}:
+            continue
+        for arm in trial.arms:
+            outputs = arm_outputs(trial, arm.name)
+            if all(name in outputs for name in goals.outputs):
+                yield Best(dict(arm.parameters), outputs, trial.index, arm.name)
+
+
+def arm_outputs(trial: BaseTrial, arm_name: str) -> dict[str, float]:
+    """The recorded means of one arm; empty when it failed or has not run."""
+    outcome = arm_outcomes(trial).get(arm_name, {})
+    if outcome.get("status") == "failed":
+        return {}
+    return {name: mean for name, (mean, _) in outcome.get("outputs", {}).items()}
+
+
+def to_frame(experiment: Experiment, outputs: tuple[str, ...]) -> pd.DataFrame:
+    """One row an arm: trial_index, arm_name, trial_status, the parameters, the outputs."""
+    names = list(experiment.search_space.parameters)
+    rows = []
+    for trial in experiment.trials.values():
+        for arm in trial.arms:
+            found = arm_outputs(trial, arm.name)
+            rows.append(
+                {
+                    "trial_index": trial.index,
+                    "arm_name": arm.name,
+                    "trial_status": trial.status.name,
+                    **{name: arm.parameters.get(name) for name in names},
+                    **{name: found.get(name) for name in outputs},
+                }
+            )
+    columns = ["trial_index", "arm_name", "trial_status", *names, *outputs]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype(dict.fromkeys(outputs, "float64"))
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a >= b for a, b in zip(one, other, strict=True)) and one != other
