@@ -1,0 +1,60 @@
+"""Where arms run: four verbs that every runner is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from ax_jax_runners.runners.outcome import ArmOutcome
+from ax_jax_runners.tasks import Scalar
+
+#: Number of the experiment within this process, and index of the trial.
+TrialKey: TypeAlias = tuple[int, int]
+#: A trial and the name of one of its arms.
+ArmKey: TypeAlias = tuple[TrialKey, str]
+
+
+@dataclass(frozen=True)
+class ArmRequest:
+    """One arm to run.
+
+    Attributes:
+        trial: The trial that it belongs to.
+        position: Its place among the trial's arms; with the trial's index it counts its keys.
+        name: Its name, unique in the trial.
+        parameters: Its values by parameter name.
+    """
+
+    trial: TrialKey
+    position: int
+    name: str
+    parameters: Mapping[str, Scalar]
+
+    @property
+    def key(self) -> ArmKey:
+        """By what outcomes are found."""
+        return self.trial, self.name
+
+
+class Execution(Protocol):
+    """Runs arms of one task. No error of a task ever leaves it: it becomes a failed outcome."""
+
+    def submit(self, requests: Sequence[ArmRequest]) -> Mapping[ArmKey, ArmOutcome]:
+        """Start arms and return what is known of each, whether it is running or final.
+
+        An arm of a trial that is already running here is started anew.
+        """
+        ...
+
+    def poll(self, trials: Collection[TrialKey]) -> Mapping[ArmKey, ArmOutcome]:
+        """Return what is known now of the arms of these trials; arms not known here are absent."""
+        ...
+
+    def stop(self, trial: TrialKey) -> None:
+        """Forget a trial; nothing happens where it is not known."""
+        ...
+
+    def capacity(self) -> int:
+        """Return how many more trials may be submitted now; -1 for any number."""
+        ...

@@ -1,0 +1,204 @@
+"""Outcomes of arms as they stand in a trial's run_metadata: plain, finite, versioned JSON.
+
+Ax writes run_metadata with ``json.dumps`` after the evaluation; a value that it cannot write would
+cost the evaluation. So nothing lands there that has not passed this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ax_jax_runners.errors import ResultNotStorable, SchemaTooNew
+from ax_jax_runners.runners.sentences import bounded
+from ax_jax_runners.tasks import Progress
+
+KEY = "ax_jax"
+VERSION = 1
+Status = Literal["running", "completed", "failed"]
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """What is recorded of one arm.
+
+    Attributes:
+        status: "running", "completed" or "failed".
+        outputs: Mean and standard error (None: not known) by output name; empty when failed.
+        step: Slices done.
+        artifacts: SHA-256 of the file that holds an array, by the array's name.
+        failure: Why it failed, bounded; None otherwise.
+    """
+
+    status: Status
+    outputs: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+    step: int = 0
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status != "running"
+
+    @classmethod
+    def failed(cls, sentence: str, *, step: int = 0) -> ArmOutcome:
+        """Return the outcome of an arm that gave no result."""
+        return cls("failed", step=step, failure=bounded(sentence))
+
+    @classmethod
+    def from_progress(cls, progress: Any, required: tuple[str, ...]) -> ArmOutcome:
+        """Return what a task reports, or a failure that says what is wrong with the report.
+
+        Args:
+            progress: A `Progress`; anything else is a failure.
+            required: Outputs that a finished arm must have.
+        """
+        if not isinstance(progress, Progress):
+            return cls.failed(
+                f"The task reported a {type(progress).__name__}; "
+                "its progress method must return one Progress for each arm."
+            )
+        try:
+            step = int(progress.step)
+            if progress.failure is not None:
+                return cls.failed(str(progress.failure), step=step)
+            if not progress.done:
+                return cls("running", _finite_only(progress.outputs), step)
+            missing = [name for name in required if name not in progress.outputs]
+            if missing:
+                return cls.failed(
+                    f"The task reported no value of {', '.join(missing)}; "
+                    "report every name of its outputs.",
+                    step=step,
+                )
+            return cls("completed", _finite(progress.outputs), step)
+        except ResultNotStorable as error:
+            return cls.failed(str(error), step=step)
+        except (TypeError, ValueError, AttributeError) as error:
+            return cls.failed(f"The task's report cannot be read: {error}.")
+
+    def encode(self) -> dict[str, Any]:
+        """Return the outcome as plain finite JSON."""
+        record: dict[str, Any] = {
+            "status": self.status,
+            "outputs": {name: [mean, sem] for name, (mean, sem) in self.outputs.items()},
+            "step": self.step,
+            "artifacts": dict(self.artifacts),
+        }
+        if self.failure is not None:
+            record["failure"] = self.failure
+        return record
+
+    @classmethod
+    def decode(cls, record: Mapping[str, Any]) -> ArmOutcome:
+        """Return the outcome that `encode` wrote."""
+        return cls(
+            record["status"],
+            {name: (mean, sem) for name, (mean, sem) in record["outputs"].items()},
+            record["step"],
+            record["artifacts"],
+            record.get("failure"),
+        )
+
+
+def encode_outcomes(outcomes: Mapping[str, ArmOutcome]) -> dict[str, Any]:
+    """Return the run_metadata of a trial from the outcomes of its arms by name."""
+    arms = {name: outcome.encode() for name, outcome in outcomes.items()}
+    return {KEY: {"version": VERSION, "arms": arms}}
+
+
+def decode_outcomes(run_metadata: Mapping[str, Any]) -> dict[str, ArmOutcome]:
+    """Return the outcomes by arm name; those that are absent or damaged are left out.
+
+    Raises:
+        SchemaTooNew: The record was written by a newer version, so it must not be overwritten.
+    """
+    record = run_metadata.get(KEY)
+    if not isinstance(record, Mapping):
+        return {}
+    version = record.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise SchemaTooNew(
+            f"A trial's run_metadata has the format {version}, this package knows {VERSION}; "
+            "upgrade ax_jax_runners."
+        )
+    outcomes = {}
+    arms = record.get("arms")
+    for name, encoded in arms.items() if isinstance(arms, Mapping) else ():
+        try:
+            outcomes[name] = ArmOutcome.decode(encoded)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return outcomes
+
+
+def _finite(outputs: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
+    return {_name(name): _pair(name, value) for name, value in outputs.items()}
+
+
+def _finite_only(outputs: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
+    """Return what an unfinished arm can say already; the rest is not known yet."""
+    known = {}
+    for name, value in outputs.items():
+        try:
+            known[_name(name)] = _pair(name, value)
+        except ResultNotStorable:
+            continue
+    return known
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ResultNotStorable(f"Output name {name!r} is not a text; name outputs by texts.")
+    return name
+
+
+def _pair(name: str, value: Any) -> tuple[float, float | None]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ResultNotStorable(
+            f"Output {name!r} is {_short(value)}; report a pair of mean and standard error."
+        )
+    mean, sem = value
+    mean = _number(name, "value", mean)
+    if not math.isfinite(mean):
+        raise ResultNotStorable(f"Output {name!r} is {mean}; only finite values are results.")
+    if sem is None:
+        return mean, None
+    sem = _number(name, "standard error", sem)
+    if math.isnan(sem):
+        return mean, None
+    if not 0 <= sem < math.inf:
+        raise ResultNotStorable(
+            f"Output {name!r} has the standard error {sem}; report at least 0, or None."
+        )
+    return mean, sem
+
+
+def _number(name: str, what: str, value: Any) -> float:
+    if type(value) is float:
+        return value
+    try:
+        array = np.asarray(value)
+        if array.shape == () and array.dtype.kind in "biuf":
+            return float(array)
+        # Extension floats (bfloat16) and integers beyond 64 bits are numbers as well.
+        if array.shape == () and (array.dtype.kind == "V" or isinstance(value, int)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ResultNotStorable(
+        f"Output {name!r}: its {what} is {_short(value)}; report one real number."
+    )
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = "not printable"
+    return f"a {type(value).__name__} ({text if len(text) <= 60 else text[:57] + '...'})"
