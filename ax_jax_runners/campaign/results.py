@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pandas as pd
 from ax.core.base_trial import BaseTrial, TrialStatus
 from ax.core.experiment import Experiment
 
+from ax_jax_runners.campaign.best import Best as Best
+from ax_jax_runners.campaign.best import best_among
 from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.recorder import arm_outcomes
-from ax_jax_runners.errors import NoFeasibleArm
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best observed feasible arm.
-
-    Attributes:
-        parameters: Its parameters by name.
-        outputs: The means of all its outputs by name.
-        trial_index: Index of its trial.
-        arm_name: Its name in the experiment.
-    """
-
-    parameters: Mapping[str, Any]
-    outputs: Mapping[str, float]
-    trial_index: int
-    arm_name: str
 
 
 def best_of(experiment: Experiment, goals: Goals) -> Best | tuple[Best, ...]:
@@ -38,21 +20,7 @@ def best_of(experiment: Experiment, goals: Goals) -> Best | tuple[Best, ...]:
     Raises:
         NoFeasibleArm: No arm is complete, or none keeps the outcome constraints.
     """
-    observed = list(observed_arms(experiment, goals))
-    feasible = [arm for arm in observed if goals.is_feasible(arm.outputs)]
-    if not feasible:
-        raise NoFeasibleArm(
-            f"Experiment {experiment.name!r}: {len(observed)} arms are complete and none of them "
-            "is feasible; run more trials, or loosen the outcome constraints."
-        )
-    if not goals.is_multi_objective:
-        return max(feasible, key=lambda arm: goals.scores(arm.outputs))
-    scores = [goals.scores(arm.outputs) for arm in feasible]
-    return tuple(
-        arm
-        for arm, mine in zip(feasible, scores, strict=True)
-        if not any(_dominates(other, mine) for other in scores)
-    )
+    return best_among(observed_arms(experiment, goals), goals, name=experiment.name)
 
 
 def observed_arms(experiment: Experiment, goals: Goals) -> Iterator[Best]:
@@ -93,7 +61,3 @@ def to_frame(experiment: Experiment, outputs: tuple[str, ...]) -> pd.DataFrame:
     columns = ["trial_index", "arm_name", "trial_status", *names, *outputs]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype(dict.fromkeys(outputs, "float64"))
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a >= b for a, b in zip(one, other, strict=True)) and one != other
