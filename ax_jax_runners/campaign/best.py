@@ -31,7 +31,7 @@ def best_among(observed: Iterable[Best], goals: Goals, *, name: str) -> Best | t
     """The best feasible one of the arms; for several objectives those that no other dominates.
 
     Args:
-        observed: Completed arms with every output that the goals need, in the order of their trials.
+        observed: Completed arms with every output that the goals need, in trial order.
         goals: What is maximised and what must hold.
         name: The experiment's name, for the message.
 
