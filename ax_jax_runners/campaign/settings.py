@@ -134,7 +134,7 @@ def _complaint(error: ValidationError, document: Mapping[str, Any], text: str, p
 
 
 def _keys(location: tuple[int | str, ...], document: Mapping[str, Any]) -> list[str]:
-    """The keys of the file in a pydantic location, which also names list items and union members."""
+    """The keys of a pydantic location, which also names list items and union members."""
     keys: list[str] = []
     here: Any = document
     for part in location:

@@ -1,0 +1,269 @@
+"""What a store knows of its campaigns, read by SQL alone: no JAX, no Ax, no write lock.
+
+It works while another process runs the campaign.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, column, func, select, table
+
+from ax_jax_runners.campaign.best import Best, best_among
+from ax_jax_runners.campaign.objectives import Goals, read_goals
+from ax_jax_runners.errors import NoFeasibleArm
+from ax_jax_runners.store import Store, campaigns, events, leases
+from ax_jax_runners.store.campaigns import CampaignRecord
+from ax_jax_runners.store.tables import attempt, observation
+
+TRIAL_STATUSES = {
+    0: "CANDIDATE",
+    1: "STAGED",
+    2: "FAILED",
+    3: "COMPLETED",
+    4: "RUNNING",
+    5: "ABANDONED",
+    6: "DISPATCHED",
+    7: "EARLY_STOPPED",
+    8: "STALE",
+}
+"""Ax's trial statuses by the number in its table; importing Ax for them takes seconds."""
+
+_FAILED, _COMPLETED, _ABANDONED, _EARLY_STOPPED = 2, 3, 5, 7
+_WAITING = {"CANDIDATE", "STAGED"}
+
+_trial = table(
+    "trial_v2",
+    *map(column, ("id", "experiment_id", "index", "status", "failed_reason", "abandoned_reason")),
+)
+_run = table("generator_run_v2", *map(column, ("id", "trial_id")))
+_arm = table("arm_v2", *map(column, ("generator_run_id", "name", "parameters")))
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event: seconds since the epoch by the database's clock, what, and more about it."""
+
+    time: float
+    kind: str
+    trial_index: int | None
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The state of one campaign.
+
+    Attributes:
+        state: ``created``, ``running``, ``stopped``, ``complete``, ``failed``, or ``interrupted``
+            where the process that ran it is gone.
+        owner: The live process that runs it.
+        stop_requested: Whether it was asked to stop and has not ended yet.
+        total_trials: How many trials it aims at; None where it was never run.
+        counts: Number of trials by the name of their Ax status.
+        best: The best feasible arm, the Pareto front, or None where there is none yet.
+        failures: Index and sentence of the failed and abandoned trials, latest first.
+        repeated: Number of runs beyond the first by trial index.
+        happenings: The latest events, oldest first.
+    """
+
+    name: str
+    state: str
+    owner: str | None
+    stop_requested: bool
+    objective: str | None
+    outcome_constraints: tuple[str, ...]
+    total_trials: int | None
+    counts: Mapping[str, int]
+    best: Best | tuple[Best, ...] | None
+    failures: tuple[tuple[int, str], ...]
+    repeated: Mapping[int, int]
+    happenings: tuple[Happening, ...]
+
+    @property
+    def begun(self) -> int:
+        """Trials that are past waiting; these count towards the total."""
+        return sum(n for status, n in self.counts.items() if status not in _WAITING)
+
+
+def read_overview(store: Store, name: str) -> Overview:
+    """The state of one campaign.
+
+    Raises:
+        CampaignNotFound: There is no campaign of that name.
+        StoreError: The database cannot be read.
+    """
+    with store.reading() as connection:
+        return _overview(connection, campaigns.load_campaign(connection, name))
+
+
+def read_overviews(store: Store) -> list[Overview]:
+    """The state of every campaign, oldest first.
+
+    Raises:
+        StoreError: The database cannot be read.
+    """
+    with store.reading() as connection:
+        return [_overview(connection, found) for found in campaigns.list_campaigns(connection)]
+
+
+def read_best(store: Store, name: str) -> Best | tuple[Best, ...]:
+    """The best feasible arm of a campaign; the Pareto front for several objectives.
+
+    Raises:
+        CampaignNotFound: There is no campaign of that name.
+        NoFeasibleArm: No arm is complete, or none keeps the outcome constraints.
+        StoreError: The database cannot be read.
+    """
+    with store.reading() as connection:
+        return _best(connection, campaigns.load_campaign(connection, name))
+
+
+def _overview(connection: Connection, record: CampaignRecord) -> Overview:
+    owner = leases.holder(connection, record.id)
+    try:
+        best = _best(connection, record)
+    except NoFeasibleArm:
+        best = None
+    found = events.read_events(connection, record.id, limit=10)
+    return Overview(
+        name=record.name,
+        state="interrupted" if record.state == "running" and owner is None else record.state,
+        owner=None if owner is None else str(owner),
+        stop_requested=record.stop_requested and owner is not None,
+        objective=record.configuration.get("objective"),
+        outcome_constraints=tuple(record.configuration.get("outcome_constraints", ())),
+        total_trials=record.total_trials,
+        counts=_counts(connection, record.experiment_id),
+        best=best,
+        failures=_failures(connection, record.experiment_id),
+        repeated=_repeated(connection, record.experiment_id),
+        happenings=tuple(Happening(*each) for each in found),
+    )
+
+
+def _counts(connection: Connection, experiment_id: int) -> dict[str, int]:
+    rows = connection.execute(
+        select(_trial.c.status, func.count())
+        .where(_trial.c.experiment_id == experiment_id)
+        .group_by(_trial.c.status)
+        .order_by(_trial.c.status)
+    )
+    return {TRIAL_STATUSES.get(status, str(status)): number for status, number in rows}
+
+
+def _failures(connection: Connection, experiment_id: int) -> tuple[tuple[int, str], ...]:
+    rows = connection.execute(
+        select(_trial.c.index, _trial.c.failed_reason, _trial.c.abandoned_reason)
+        .where(_trial.c.experiment_id == experiment_id, _trial.c.status.in_((_FAILED, _ABANDONED)))
+        .order_by(_trial.c.index.desc())
+    )
+    return tuple((index, first or second or "no reason recorded") for index, first, second in rows)
+
+
+def _repeated(connection: Connection, experiment_id: int) -> dict[int, int]:
+    rows = connection.execute(
+        select(attempt.c.trial_index, func.max(attempt.c.attempt))
+        .where(attempt.c.experiment_id == experiment_id, attempt.c.attempt > 1)
+        .group_by(attempt.c.trial_index)
+        .order_by(attempt.c.trial_index)
+    )
+    return {index: last - 1 for index, last in rows}
+
+
+def _best(connection: Connection, record: CampaignRecord) -> Best | tuple[Best, ...]:
+    stored = record.configuration
+    if "objective" not in stored:
+        raise NoFeasibleArm(
+            f"Campaign {record.name!r} was made by a Scheduler of its own and has no stored "
+            "objective; ask its Ax experiment."
+        )
+    goals = read_goals(stored["objective"], stored["outcome_constraints"], stored["outputs"])
+    observed = _observed(connection, record.experiment_id, goals)
+    best = best_among(observed, goals, name=record.name)
+    chosen = _with_parameters(
+        connection, record.experiment_id, best if isinstance(best, tuple) else (best,)
+    )
+    return chosen if isinstance(best, tuple) else chosen[0]
+
+
+def _observed(connection: Connection, experiment_id: int, goals: Goals) -> list[Best]:
+    """Completed arms with every output that the goals need, without their parameters."""
+    rows = connection.execute(
+        select(
+            observation.c.trial_index,
+            observation.c.arm_name,
+            observation.c.metric,
+            observation.c.value,
+        )
+        .join_from(
+            observation,
+            _trial,
+            and_(
+                _trial.c.experiment_id == observation.c.experiment_id,
+                _trial.c.index == observation.c.trial_index,
+            ),
+        )
+        .where(
+            observation.c.experiment_id == experiment_id,
+            observation.c.member == 0,
+            observation.c.window == "",
+            observation.c.status != "failed",
+            observation.c.value.is_not(None),
+            _trial.c.status.in_((_COMPLETED, _EARLY_STOPPED)),
+        )
+        .order_by(observation.c.trial_index, observation.c.id)
+    )
+    arms: dict[tuple[int, str], dict[str, float]] = {}
+    for index, arm_name, metric, value in rows:
+        arms.setdefault((index, arm_name), {})[metric] = value
+    return [
+        Best({}, outputs, index, arm_name)
+        for (index, arm_name), outputs in arms.items()
+        if all(name in outputs for name in goals.outputs)
+    ]
+
+
+def _with_parameters(
+    connection: Connection, experiment_id: int, arms: Iterable[Best]
+) -> tuple[Best, ...]:
+    arms = tuple(arms)
+    rows = connection.execute(
+        select(_trial.c.index, _arm.c.name, _arm.c.parameters)
+        .join_from(_trial, _run, _run.c.trial_id == _trial.c.id)
+        .join(_arm, _arm.c.generator_run_id == _run.c.id)
+        .where(
+            _trial.c.experiment_id == experiment_id,
+            _trial.c.index.in_({arm.trial_index for arm in arms}),
+        )
+    )
+    parameters: dict[tuple[int, str], dict[str, Any]] = {
+        (index, name): json.loads(text) for index, name, text in rows
+    }
+    return tuple(
+        Best(parameters[arm.trial_index, arm.arm_name], arm.outputs, arm.trial_index, arm.arm_name)
+        for arm in arms
+    )
+
+
+def progress_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Trials done, running, failed and waiting, from the counts by Ax status."""
+    groups: Counter[str] = Counter()
+    for status, number in counts.items():
+        groups[_GROUPS.get(status, "running")] += number
+    return {name: groups[name] for name in ("completed", "running", "failed", "waiting")}
+
+
+_GROUPS = {
+    "CANDIDATE": "waiting",
+    "STAGED": "waiting",
+    "COMPLETED": "completed",
+    "EARLY_STOPPED": "completed",
+    "FAILED": "failed",
+    "ABANDONED": "failed",
+    "STALE": "failed",
+}
