@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
@@ -111,9 +111,6 @@ class OutputMetric(Metric):
             if name in outputs:
                 mean, sem = outputs[name]
                 return mean, sem
-        self._refuse(trial, arm, outputs)
-
-    def _refuse(self, trial: BaseTrial, arm: str, outputs: Mapping[str, Any]) -> NoReturn:
         known = ", ".join(map(repr, outputs)) or "none"
         raise OutputNotRecorded(
             f"Trial {trial.index}, arm {arm}: the task reports no output {self.name!r}; "

@@ -9,10 +9,11 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from ax.core.base_trial import BaseTrial, TrialStatus
+from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
 from ax.core.experiment import Experiment
 from ax.core.runner import Runner
+from ax.core.trial_status import TrialStatus
 from ax.utils.common.serialization import (
     TClassDecoderRegistry,
     TDecoderRegistry,
@@ -265,10 +266,10 @@ class TaskRunner(Runner):
         return twin
 
     def __getstate__(self) -> tuple[dict[str, Any], Task | UnboundTask]:
-        return dict(self.__dict__), self._task
+        return dict(vars(self)), self._task
 
     def __setstate__(self, state: tuple[dict[str, Any], Task | UnboundTask]) -> None:
-        self.__dict__.update(state[0])
+        vars(self).update(state[0])
         self._set_task(state[1])
 
     def __eq__(self, other: object) -> bool:

@@ -63,6 +63,7 @@ class ArmOutcome:
                 f"The task reported a {type(progress).__name__}; "
                 "its progress method must return one Progress for each arm."
             )
+        step = 0
         try:
             step = int(progress.step)
             if progress.failure is not None:

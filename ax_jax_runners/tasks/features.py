@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -117,16 +117,11 @@ class FeatureTask:
     def joint_evaluator(self) -> FeatureEvaluator:
         """The evaluator of features and outputs together, with the same options."""
         given = self.evaluator
-        function = FeaturesAndOutputs(given.fn, given.features, self._output_functions, given.dtype)
-        return FeatureEvaluator(
-            function,
-            given.space,
-            chunk=given.chunk,
-            capacity=given.capacity,
-            reproducible=given.reproducible,
-            dtype=given.dtype,
-            stochastic=given.stochastic,
+        simulator = cast("Callable[..., Any]", given.fn)
+        function = FeaturesAndOutputs(
+            simulator, given.features, self._output_functions, given.dtype
         )
+        return replace(given, fn=function, features=None)
 
     def begin(self, arms: Sequence[Mapping[str, Scalar]], keys: Array) -> FeatureState:
         """Pack the arms; see `Task.begin`."""
@@ -160,7 +155,7 @@ class FeatureTask:
             name: leaf.reshape(batch, repeats, *leaf.shape[1:])
             for name, leaf in zip(leaf_names(evaluation.features), leaves, strict=True)
         }
-        valid = evaluation.valid.reshape(batch, repeats).all(axis=1)
+        valid = np.asarray(evaluation.valid.reshape(batch, repeats).all(axis=1))
         return FeatureState(state.theta, state.keys, results, valid)
 
     def progress(self, state: FeatureState) -> list[Progress]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -96,7 +97,7 @@ class Fingerprint:
         use(jaxpr.outvars)
 
     def _add_array(self, value: Any) -> None:
-        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             self._text("key", str(jax.random.key_impl(value)))
             value = jax.random.key_data(value)
         array = np.ascontiguousarray(value)

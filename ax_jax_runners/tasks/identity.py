@@ -88,15 +88,11 @@ def _add_feature_task(fingerprint: Fingerprint, task: FeatureTask) -> None:
 
 
 def _trace(task: FeatureTask) -> core.ClosedJaxpr:
-    evaluator, function = task.joint_evaluator, task.joint_evaluator.fn
-
-    def program(theta: Any, *key: Any) -> Any:
-        return function(task.space.traced(theta), *key)
-
+    evaluator = task.joint_evaluator
     with jax.enable_x64(np.dtype(evaluator.dtype).itemsize == 8):
         theta = jax.ShapeDtypeStruct((task.space.dimension,), evaluator.dtype)
         key = [jax.random.key(0)] if evaluator.stochastic else []
-        return jax.make_jaxpr(program)(theta, *key)
+        return jax.make_jaxpr(evaluator.row_features)(theta, *key)
 
 
 def _add_own_task(fingerprint: Fingerprint, task: Any) -> None:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -34,7 +35,7 @@ def arm_keys(seed: int, counters: Sequence[tuple[int, int]]) -> Array:
     if counters:
         padded[: len(counters)] = counters
     data = np.asarray(_arm_key_data(np.uint32(seed), padded))[: len(counters)]
-    return jax.random.wrap_key_data(data, impl=_IMPLEMENTATION)
+    return jax.random.wrap_key_data(jnp.asarray(data), impl=_IMPLEMENTATION)
 
 
 def replicate_keys(keys: Array, replicates: int) -> Array:
@@ -52,7 +53,8 @@ def replicate_keys(keys: Array, replicates: int) -> Array:
     padded[: len(data)] = data
     implementation = str(jax.random.key_impl(keys))
     folded = np.asarray(_replicate_key_data(padded, replicates, implementation))[: len(data)]
-    return jax.random.wrap_key_data(folded.reshape(-1, *data.shape[1:]), impl=implementation)
+    flat = jnp.asarray(folded.reshape(-1, *data.shape[1:]))
+    return jax.random.wrap_key_data(flat, impl=implementation)
 
 
 def _padded(count: int) -> int:

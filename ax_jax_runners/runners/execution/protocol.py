@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ax_jax_runners.runners.outcome import ArmOutcome
-from ax_jax_runners.tasks import Scalar
 
 #: Number of the experiment within this process, and index of the trial.
 TrialKey: TypeAlias = tuple[int, int]
@@ -29,7 +28,7 @@ class ArmRequest:
     trial: TrialKey
     position: int
     name: str
-    parameters: Mapping[str, Scalar]
+    parameters: Mapping[str, Any]
 
     @property
     def key(self) -> ArmKey:
