@@ -198,9 +198,14 @@ class FeatureTask:
     def _failure(self, state: FeatureState, row: int) -> str:
         """Say which value of an arm is not finite: parameters first, then causes, then effects."""
         theta = dict(zip(self.space.names, state.theta[row].tolist(), strict=True))
-        for name, value in theta.items():
-            if not math.isfinite(value):
-                return f"Parameter {name!r} is {value}; give a finite value."
+        with np.errstate(over="ignore"):
+            cast_theta = state.theta[row].astype(self.evaluator.dtype)
+        for (name, value), number in zip(theta.items(), cast_theta.tolist(), strict=True):
+            if not math.isfinite(number):
+                return (
+                    f"Parameter {name!r} is {value}, which is not finite in "
+                    f"{self.evaluator.dtype}; give a finite value."
+                )
         found = []
         # "features..." sorts before "outputs...".
         for name in sorted(state.results):
