@@ -311,6 +311,11 @@ class Campaign:
         waiting = self._experiment.trials_by_status[TrialStatus.CANDIDATE]
         return len(self._experiment.trials) - len(waiting)
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended the last `run`."""
+        return self._was_interrupted
+
     def _adopt(
         self,
         store: Store,
@@ -334,6 +339,7 @@ class Campaign:
         # The lease that this object's state belongs to: any other writer makes it stale.
         self._token = token
         self._recorder: Recorder | None = None
+        self._was_interrupted = False
 
     def _take_over(self) -> Recorder:
         """Become the writer; read everything again when somebody else has written since."""
@@ -371,6 +377,7 @@ class Campaign:
             reached = scheduler.run_to(
                 total, timeout=timeout, should_stop=asked.is_set, on_progress=line.update
             )
+            self._was_interrupted = asked.is_set()
             # A global stopping strategy or an exhausted space completes a campaign early.
             return reached or not scheduler.is_interrupted
 
