@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from ax_jax_runners.campaign.recorder import arm_outcomes
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.files import write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ax_jax_runners.campaign.campaign import Campaign
 
 
@@ -59,6 +58,10 @@ def check_target(path: Path) -> Callable[[pd.DataFrame], bytes]:
 
 def export_frame(campaign: Campaign) -> pd.DataFrame:
     """The table of `Campaign.to_frame` with the standard errors behind it."""
+    import pandas as pd
+
+    from ax_jax_runners.campaign.recorder import arm_outcomes
+
     frame = campaign.to_frame()
     sems: dict[str, list[float]] = {f"{name}_sem": [] for name in campaign.outputs}
     for index, arm in zip(frame["trial_index"], frame["arm_name"], strict=True):

@@ -17,6 +17,7 @@ from ax_jax_runners.store.engine import open_engines, sqlite_file
 if TYPE_CHECKING:
     from ax_jax_runners.campaign.campaign import Campaign
     from ax_jax_runners.campaign.settings import CampaignSettings
+    from ax_jax_runners.store.copying import Copied
     from ax_jax_runners.tasks import Task
 
 
@@ -36,6 +37,30 @@ def open_existing(url: str, *, artifacts: str | Path | None = None) -> Store:
             "--store, or start a campaign with `ax-jax run`."
         )
     return Store.open(url, artifacts=artifacts)
+
+
+def copy_campaign(name: str, *, source: Store, to: str, artifacts: str | Path | None) -> Copied:
+    """Copy a campaign into another store, which is made where it is missing.
+
+    Args:
+        name: Name of the campaign.
+        source: Where it is.
+        to: Database URL of the other store.
+        artifacts: The other store's folder for arrays.
+
+    Raises:
+        CampaignExists: The other store has a campaign or experiment of that name.
+        CampaignNotFound: The source has none.
+        LeaseHeld: A live process runs it.
+        StoreError: A database or file cannot be used.
+    """
+    from ax_jax_runners.store.copying import copy_campaign as copy
+
+    target = Store.open(to, artifacts=artifacts)
+    try:
+        return copy(source, target, name)
+    finally:
+        target.close()
 
 
 def open_campaign(

@@ -66,6 +66,7 @@ class Overview:
         total_trials: How many trials it aims at; None where it was never run.
         counts: Number of trials by the name of their Ax status.
         best: The best feasible arm, the Pareto front, or None where there is none yet.
+        best_score: The objective's value at the best arm of a single objective.
         failures: Index and sentence of the failed and abandoned trials, latest first.
         repeated: Number of runs beyond the first by trial index.
         happenings: The latest events, oldest first.
@@ -80,6 +81,7 @@ class Overview:
     total_trials: int | None
     counts: Mapping[str, int]
     best: Best | tuple[Best, ...] | None
+    best_score: float | None
     failures: tuple[tuple[int, str], ...]
     repeated: Mapping[int, int]
     happenings: tuple[Happening, ...]
@@ -125,10 +127,13 @@ def read_best(store: Store, name: str) -> Best | tuple[Best, ...]:
 
 def _overview(connection: Connection, record: CampaignRecord) -> Overview:
     owner = leases.holder(connection, record.id)
+    best, score = None, None
     try:
         best = _best(connection, record)
     except NoFeasibleArm:
-        best = None
+        pass
+    if isinstance(best, Best):
+        (score,) = _goals(record).scores(best.outputs)
     found = events.read_events(connection, record.id, limit=10)
     return Overview(
         name=record.name,
@@ -140,6 +145,7 @@ def _overview(connection: Connection, record: CampaignRecord) -> Overview:
         total_trials=record.total_trials,
         counts=_counts(connection, record.experiment_id),
         best=best,
+        best_score=score,
         failures=_failures(connection, record.experiment_id),
         repeated=_repeated(connection, record.experiment_id),
         happenings=tuple(Happening(*each) for each in found),
@@ -175,14 +181,18 @@ def _repeated(connection: Connection, experiment_id: int) -> dict[int, int]:
     return {index: last - 1 for index, last in rows}
 
 
-def _best(connection: Connection, record: CampaignRecord) -> Best | tuple[Best, ...]:
+def _goals(record: CampaignRecord) -> Goals:
     stored = record.configuration
     if "objective" not in stored:
         raise NoFeasibleArm(
             f"Campaign {record.name!r} was made by a Scheduler of its own and has no stored "
             "objective; ask its Ax experiment."
         )
-    goals = read_goals(stored["objective"], stored["outcome_constraints"], stored["outputs"])
+    return read_goals(stored["objective"], stored["outcome_constraints"], stored["outputs"])
+
+
+def _best(connection: Connection, record: CampaignRecord) -> Best | tuple[Best, ...]:
+    goals = _goals(record)
     observed = _observed(connection, record.experiment_id, goals)
     best = best_among(observed, goals, name=record.name)
     chosen = _with_parameters(

@@ -1,0 +1,8 @@
+"""The command line ``ax-jax``: one module a command. What takes long to import waits for its use."""
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    from ax_jax_runners.cli.app import app
+
+    app()

@@ -1,0 +1,97 @@
+"""What commands print: tables for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ax_jax_runners.campaign.best import Best
+
+
+def print_json(document: Any) -> None:
+    """Print one document on stdout; numbers that are not finite become null."""
+    typer.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, as wide as the terminal."""
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def say(sentence: str) -> None:
+    """Print a line for people on stdout."""
+    typer.echo(sentence)
+
+
+def grid(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table whose first column is bold."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, style="bold" if number == 0 else None, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def best_document(best: Best | tuple[Best, ...] | None) -> Any:
+    """The best arm as JSON; a list for a Pareto front; null where there is none."""
+    if isinstance(best, tuple):
+        return [best_document(each) for each in best]
+    if best is None:
+        return None
+    return {
+        "trial_index": best.trial_index,
+        "arm_name": best.arm_name,
+        "parameters": dict(best.parameters),
+        "outputs": dict(best.outputs),
+    }
+
+
+def best_table(best: Best | tuple[Best, ...], title: str) -> Table:
+    """One row a value for one arm; one row an arm for a Pareto front."""
+    if isinstance(best, tuple):
+        outputs, parameters = list(best[0].outputs), list(best[0].parameters)
+        rows = [
+            [
+                each.trial_index,
+                *(each.outputs.get(name) for name in outputs),
+                *(each.parameters[name] for name in parameters),
+            ]
+            for each in best
+        ]
+        return grid(title, ["trial", *outputs, *parameters], rows)
+    rows = [[name, value, "parameter"] for name, value in best.parameters.items()]
+    rows += [[name, value, "output"] for name, value in best.outputs.items()]
+    return grid(f"{title}: trial {best.trial_index}", ["name", "value", ""], rows)
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return escape(str(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,76 @@
+"""``ax-jax resume``: go on with a stored campaign."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ax_jax_runners.cli.arguments import DEFAULT_STORE, Artifacts, AsJson, Name, Report, Trials
+from ax_jax_runners.cli.quiet import silence_ax
+from ax_jax_runners.cli.running import check_report, run_to_total
+from ax_jax_runners.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ax_jax_runners.tasks import Task
+
+
+def resume(
+    name: Name,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="Its campaign file, for a task of your own."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="MODULE:NAME", help="Its task, in place of the file."),
+    ] = None,
+    trials: Trials = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help=f"Database; default: that of --config, else {DEFAULT_STORE}.",
+        ),
+    ] = None,
+    artifacts: Artifacts = None,
+    report: Report = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a stored campaign under its stored options.
+
+    A built-in problem needs nothing else; a task of your own must be given again.
+    """
+    from ax_jax_runners.campaign.opening import make_task, open_existing
+
+    if config is not None and task is not None:
+        raise ConfigurationError("Both --config and --task were given; give one of them.")
+    check_report(report)
+    given: Task | None = None
+    if config is not None:
+        from ax_jax_runners.campaign.settings import read_settings
+
+        settings = read_settings(config)
+        if settings.name != name:
+            raise ConfigurationError(
+                f"Campaign file {config!r} describes campaign {settings.name!r}, not {name!r}; "
+                "give the other file, or the other name."
+            )
+        store = store or settings.store
+        artifacts = artifacts or settings.artifacts
+    opened = open_existing(store or DEFAULT_STORE, artifacts=artifacts)
+    silence_ax()
+    if config is not None:
+        given = make_task(settings.task, settings.task_options, settings.overrides())
+    elif task is not None:
+        given = make_task(task)
+    from ax_jax_runners.campaign.campaign import Campaign
+
+    campaign = Campaign.load(name, given, store=opened)
+    again = ["ax-jax", "resume", name]
+    options = {"--config": config, "--task": task, "--trials": trials}
+    for option, value in {**options, "--store": store and opened.description}.items():
+        again += [option, str(value)] if value is not None else []
+    run_to_total(campaign, trials=trials, report=report, as_json=as_json, again=shlex.join(again))

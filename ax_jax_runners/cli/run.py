@@ -1,0 +1,42 @@
+"""``ax-jax run``: start a campaign from its file, or go on with it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from ax_jax_runners.cli.arguments import Artifacts, AsJson, Report, Trials
+from ax_jax_runners.cli.quiet import silence_ax
+from ax_jax_runners.cli.running import check_report, run_to_total
+
+
+def run(
+    config: Annotated[str, typer.Argument(metavar="CONFIG.toml", help="The campaign file.")],
+    trials: Trials = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="URL", help="Database, in place of the file's."),
+    ] = None,
+    artifacts: Artifacts = None,
+    report: Report = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a campaign to its total number of trials.
+
+    A campaign that was begun goes on where it was. One that is complete costs no evaluation.
+    """
+    from ax_jax_runners.campaign.settings import read_settings
+
+    settings = read_settings(config)
+    check_report(report)
+    silence_ax()
+    from ax_jax_runners.campaign.opening import open_campaign
+
+    campaign = open_campaign(settings, store=store, artifacts=artifacts, trials=trials)
+    given = {"--trials": trials, "--store": store and campaign.store.description}
+    again = ["ax-jax", "run", config]
+    for option, value in given.items():
+        again += [option, str(value)] if value is not None else []
+    run_to_total(campaign, trials=trials, report=report, as_json=as_json, again=shlex.join(again))
