@@ -16,8 +16,9 @@ PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 # $(1): what to install. An install that was cut off leaves its mark, and the next one starts afresh:
 # pip would take a half-unpacked package for a whole one.
 define install
-	@if [ -z "$(PYTHON)" ]; then \
-		echo "No Python 3.11, 3.12 or 3.13 found; install one, or say which: make PYTHON=/path/to/python3.11" >&2; \
+	@if ! "$(PYTHON)" -c '$(SUPPORTED)' >/dev/null 2>&1; then \
+		echo "Found no working Python 3.11, 3.12 or 3.13$(if $(PYTHON), as '$(PYTHON)'); install one," \
+			"or say which: make PYTHON=/path/to/python3.11" >&2; \
 		exit 1; \
 	fi
 	@if [ -e $(UNFINISHED) ]; then rm -rf .venv; fi
@@ -26,7 +27,8 @@ define install
 		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; \
 		exit 1; \
 	}
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$(1)"
+	@echo "Installing $(1) into .venv; this takes some minutes the first time."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e "$(1)"
 	@rm $(UNFINISHED)
 endef
 
