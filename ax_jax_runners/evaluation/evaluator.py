@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ax_jax_runners.errors import (
-    AxJaxError,
     EvaluationError,
     FeaturesNotConfigured,
     InvalidTheta,
@@ -178,17 +177,17 @@ class FeatureEvaluator:
     def _precision(self) -> Any:
         return jax.enable_x64(self.dtype == "float64")
 
-    def _row(self, theta_row: jax.Array, key: jax.Array | None) -> Any:
-        features = self.row_features(theta_row, key)
-        return features, finite_rows(features)
-
     @functools.cached_property
     def _structure(self) -> Any:
         """Shapes and dtypes of one row's features."""
         theta = jax.ShapeDtypeStruct((self.space.dimension,), np.dtype(self.dtype))
         with self._precision():
             key = jax.eval_shape(lambda: jax.random.key(0)) if self.stochastic else None
-            return jax.eval_shape(self._row, theta, key)
+            return jax.eval_shape(self.row_features, theta, key)
+
+    @functools.cached_property
+    def _leaf_names(self) -> tuple[str, ...]:
+        return tuple(leaf_names(self._structure))
 
     @functools.cached_property
     def _programs(self) -> dict[str, ChunkedProgram | BucketProgram]:
@@ -204,12 +203,10 @@ class FeatureEvaluator:
             key = None
             if key_data is not None:
                 key = jax.random.wrap_key_data(key_data, impl=implementation)
-            return self._row(theta_row, key)
+            return self.row_features(theta_row, key)
 
         if self.reproducible:
-            program = ChunkedProgram(
-                row, self._structure, chunk=self.chunk, capacity=self.capacity
-            )
+            program = ChunkedProgram(row, self._structure, chunk=self.chunk, capacity=self.capacity)
         else:
             program = BucketProgram(row, self._structure)
         return self._programs.setdefault(implementation, program)
@@ -251,7 +248,8 @@ class FeatureEvaluator:
         if key is not None:
             keys = _row_keys(_typed(key, ()), 1 << max(0, len(batch) - 1).bit_length())
             keys = keys[: len(batch)]
-        features = self.evaluate(batch, keys).features
+        batch = self._cast(batch)
+        features = self._features(batch, np.isfinite(batch).all(axis=1), keys)
         return features if rows.ndim == 2 else jax.tree.map(lambda leaf: leaf[0], features)
 
     def evaluate(self, theta: ArrayLike, keys: jax.Array | None = None) -> Evaluation:
@@ -272,54 +270,57 @@ class FeatureEvaluator:
                 f"theta has the shape {rows.shape}; give a batch (B, {self.space.dimension})."
             )
         rows = self._cast(rows)
+        trusted = np.isfinite(rows).all(axis=1)
+        features = self._features(rows, trusted, keys)
+        nonfinite = {}
+        for name, leaf in zip(self._leaf_names, jax.tree.leaves(features), strict=True):
+            inexact = np.issubdtype(leaf.dtype, np.inexact)
+            nonfinite[name] = ~finite_rows(leaf) if inexact else np.zeros(len(rows), dtype=bool)
+        valid = trusted.copy()
+        for rows_of_leaf in nonfinite.values():
+            valid &= ~rows_of_leaf
+        return Evaluation(features, valid, nonfinite)
+
+    def _features(self, rows: np.ndarray, trusted: np.ndarray, keys: jax.Array | None) -> Any:
+        """Evaluate rows of the right dtype; those not trusted hold NaN."""
         data, implementation = self._key_data(keys, len(rows))
         if len(rows) == 0:
-            features, flags = jax.tree.map(
+            return jax.tree.map(
                 lambda leaf: np.zeros((0, *leaf.shape), leaf.dtype), self._structure
             )
-            return self._judged(features, flags, np.ones(0, dtype=bool))
-        trusted = np.isfinite(rows).all(axis=1)
-        if not trusted.all():
-            # A simulator never sees a number that is not finite: it might not come back.
-            middle = (self.space.lower + self.space.upper) / 2
-            stand_in = rows[trusted][0] if trusted.any() else middle
-            rows = np.where(trusted[:, None], rows, stand_in.astype(rows.dtype))
+        if trusted.all():
+            return self._run(rows, data, implementation)
+        # A simulator never sees a number that is not finite: it might not come back.
+        middle = ((self.space.lower + self.space.upper) / 2).astype(rows.dtype)
+        stand_in = rows[trusted][0] if trusted.any() else middle
+        rows = np.where(trusted[:, None], rows, stand_in)
+        features = self._run(rows, data, implementation)
+        return jax.tree.map(lambda leaf: _without(leaf, ~trusted), features)
+
+    def _run(self, rows: np.ndarray, data: np.ndarray | None, implementation: str) -> Any:
         with self._precision():
             try:
-                features, flags = self._program(implementation)(rows, data)
+                return self._program(implementation)(rows, data)
             except jax.errors.JaxRuntimeError as error:
                 raise EvaluationError(
                     f"Simulator {simulator_name(self.fn)} failed for a batch of {len(rows)} rows: "
                     f"{str(error).splitlines()[0]}; lower capacity if memory is short."
                 ) from error
-        if not trusted.all():
-            features = jax.tree.map(lambda leaf: _without(leaf, ~trusted), features)
-        return self._judged(features, flags, trusted)
 
     def _cast(self, rows: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             return rows.astype(self.dtype)
 
-    def _judged(self, features: Any, flags: Any, trusted: np.ndarray) -> Evaluation:
-        valid = trusted.copy()
-        nonfinite = {}
-        leaves = jax.tree.leaves(features)
-        for name, leaf, flag in zip(leaf_names(features), leaves, flags, strict=True):
-            inexact = np.issubdtype(leaf.dtype, np.inexact)
-            nonfinite[name] = ~(flag & trusted) if inexact else np.zeros(len(valid), dtype=bool)
-            valid &= ~nonfinite[name]
-        return Evaluation(features, valid, nonfinite)
-
     def _key_data(self, keys: jax.Array | None, count: int) -> tuple[np.ndarray | None, str]:
-        name = simulator_name(self.fn)
         if not self.stochastic:
             if keys is not None:
                 raise EvaluationError(
-                    f"Simulator {name} got a key but is not stochastic; pass stochastic=True."
+                    f"Simulator {simulator_name(self.fn)} got a key but is not stochastic; pass "
+                    f"stochastic=True."
                 )
             return None, ""
         if keys is None:
-            raise EvaluationError(f"Simulator {name} is stochastic; pass a key.")
+            raise EvaluationError(f"Simulator {simulator_name(self.fn)} is stochastic; pass a key.")
         typed = _typed(keys, (count,))
         return np.asarray(jax.random.key_data(typed)), str(jax.random.key_impl(typed))
 

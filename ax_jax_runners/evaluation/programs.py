@@ -42,12 +42,9 @@ def compute_devices() -> list[Any]:
     return [jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen]
 
 
-def _padded(rows: np.ndarray, used: int, size: int) -> np.ndarray:
-    """Return ``size`` rows: the given ones, copies of the first up to ``used``, then anything."""
-    block = np.empty((size, *rows.shape[1:]), dtype=rows.dtype)
-    block[: len(rows)] = rows
-    block[len(rows) : used] = rows[0]
-    return block
+def _padded(rows: np.ndarray, size: int) -> np.ndarray:
+    """Return ``size`` rows: the given ones, then copies of the first."""
+    return np.concatenate([rows, np.broadcast_to(rows[0], (size - len(rows), *rows.shape[1:]))])
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -55,10 +52,10 @@ def _head(leaf: jax.Array, count: int) -> jax.Array:
     return leaf[:count]
 
 
-def _copy_head(leaf: jax.Array, target: np.ndarray) -> None:
+def _copy_head(leaf: jax.Array, target: np.ndarray, device: Any) -> None:
     """Copy the first rows of a device array into ``target`` and hold on to nothing."""
     count = len(target)
-    if leaf.devices().pop().platform == "cpu" and leaf.dtype != jnp.bool_:
+    if device.platform == "cpu" and leaf.dtype != jnp.bool_:
         target[...] = np.from_dlpack(leaf)[:count]
         return
     # Sizes rounded up to a power of two: few slicing programs, little to transfer.
@@ -66,8 +63,30 @@ def _copy_head(leaf: jax.Array, target: np.ndarray) -> None:
     target[...] = np.asarray(_head(leaf, size))[:count]
 
 
-def _empty_like(structure: Any, count: int) -> Any:
-    return jax.tree.map(lambda leaf: np.empty((count, *leaf.shape), leaf.dtype), structure)
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return zeros that start at a multiple of 64 bytes: JAX reads those where they are."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64, dtype=np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+class _Lane:
+    """The input and output memory of one device; used by one call at a time."""
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.inputs: dict[str, np.ndarray] = {}
+        self.outputs: list[jax.Array] | None = None
+
+    def fill(self, name: str, rows: np.ndarray, used: int, size: int) -> np.ndarray:
+        """Write rows, and copies of the first up to ``used``, into a kept block of ``size``."""
+        block = self.inputs.get(name)
+        if block is None:
+            block = self.inputs[name] = _aligned((size, *rows.shape[1:]), rows.dtype)
+        block[: len(rows)] = rows
+        block[len(rows) : used] = rows[0]
+        return block
 
 
 class ChunkedProgram:
@@ -86,48 +105,53 @@ class ChunkedProgram:
             chunk: rows that are computed together, c.
             capacity: rows of one call; fewer where the results are large.
         """
-        size = sum(
-            int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(structure)
-        )
+        self._leaves, self._tree = jax.tree.flatten(structure)
+        size = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in self._leaves)
         affordable = max(1, BUFFER_BYTES // max(1, size * chunk)) * chunk
         self.chunk = chunk
         self.rows = min(-(-capacity // chunk) * chunk, affordable)
-        self._structure = structure
-        self._buffers: dict[Any, Any] = {}
+        self._lanes: dict[Any, _Lane] = {}
         self._lock = threading.Lock()
 
-        def run(theta: jax.Array, keys: Any, k: jax.Array, buffer: Any) -> Any:
-            def compute(i: jax.Array, buffer: Any) -> Any:
+        def run(theta: jax.Array, keys: Any, k: jax.Array, buffers: list[jax.Array]) -> Any:
+            def compute(i: jax.Array, buffers: list[jax.Array]) -> list[jax.Array]:
                 start = i * chunk
                 block = jax.lax.dynamic_slice_in_dim(theta, start, chunk)
-                part = (
-                    None if keys is None else jax.lax.dynamic_slice_in_dim(keys, start, chunk)
-                )
+                part = None if keys is None else jax.lax.dynamic_slice_in_dim(keys, start, chunk)
                 values = jax.vmap(row, in_axes=(0, None if part is None else 0))(block, part)
-                return jax.tree.map(
-                    lambda whole, piece: jax.lax.dynamic_update_slice_in_dim(
-                        whole, piece, start, 0
-                    ),
-                    buffer,
-                    values,
-                )
+                return [
+                    jax.lax.dynamic_update_slice_in_dim(buffer, piece, start, 0)
+                    for buffer, piece in zip(buffers, jax.tree.leaves(values), strict=True)
+                ]
 
-            return jax.lax.fori_loop(0, k, compute, buffer)
+            return jax.lax.fori_loop(0, k, compute, buffers)
 
         self._program = jax.jit(run, donate_argnums=3)
 
-    def _start(self, device: Any, rows: np.ndarray, keys: np.ndarray | None) -> Any:
-        buffer = self._buffers.pop(device, None)
-        if buffer is None:
-            buffer = jax.tree.map(
-                lambda leaf: jnp.zeros((self.rows, *leaf.shape), leaf.dtype, device=device),
-                self._structure,
-            )
+    def _start(self, device: Any, rows: np.ndarray, keys: np.ndarray | None) -> _Lane:
+        lane = self._lanes.pop(device, None) or _Lane(device)
+        outputs, lane.outputs = lane.outputs, None
+        if outputs is None:
+            outputs = [
+                jnp.zeros((self.rows, *leaf.shape), leaf.dtype, device=device)
+                for leaf in self._leaves
+            ]
         k = -(-len(rows) // self.chunk)
         used = k * self.chunk
-        theta = _padded(rows, used, self.rows)
-        data = None if keys is None else _padded(keys, used, self.rows)
-        return self._program(theta, data, np.asarray(k, dtype=np.int32), buffer)
+        theta = lane.fill("theta", rows, used, self.rows)
+        data = None if keys is None else lane.fill("keys", keys, used, self.rows)
+        lane.outputs = self._program(theta, data, np.asarray(k, dtype=np.int32), outputs)
+        return lane
+
+    def _finish(self, lane: _Lane, targets: list[np.ndarray], piece: slice) -> None:
+        outputs = lane.outputs or []
+        # The inputs may be overwritten, and the outputs read, once the executable is done.
+        for leaf in outputs:
+            leaf.block_until_ready()
+        for leaf, target in zip(outputs, targets, strict=True):
+            _copy_head(leaf, target[piece], lane.device)
+        # Kept only after success: a failed call has consumed its outputs.
+        self._lanes[lane.device] = lane
 
     def __call__(self, rows: np.ndarray, keys: np.ndarray | None) -> Any:
         """Compute every row.
@@ -140,22 +164,16 @@ class ChunkedProgram:
             The row function's structure as numpy arrays with a leading B.
         """
         devices = compute_devices()
-        result = _empty_like(self._structure, len(rows))
+        targets = [np.empty((len(rows), *leaf.shape), leaf.dtype) for leaf in self._leaves]
         with self._lock:
             for pieces in self._rounds(len(rows), len(devices)):
                 running = [
-                    (device, piece, self._start(device, rows[piece], _part(keys, piece)))
+                    (self._start(device, rows[piece], _part(keys, piece)), piece)
                     for device, piece in zip(devices, pieces, strict=False)
                 ]
-                for device, piece, buffer in running:
-                    jax.block_until_ready(buffer)
-                    for leaf, target in zip(
-                        jax.tree.leaves(buffer), jax.tree.leaves(result), strict=True
-                    ):
-                        _copy_head(leaf, target[piece])
-                    # Kept only after success: a failed call has consumed its buffer.
-                    self._buffers[device] = buffer
-        return result
+                for lane, piece in running:
+                    self._finish(lane, targets, piece)
+        return jax.tree.unflatten(self._tree, targets)
 
     def _rounds(self, count: int, devices: int) -> Iterator[list[slice]]:
         """Deal whole chunks evenly to the devices, at most ``rows`` to each per round."""
@@ -200,8 +218,9 @@ class BucketProgram:
 
     def __init__(self, row: RowFunction, structure: Any) -> None:
         """Prepare the program for a row function and its result's structure."""
-        self._structure = structure
-        self._program = jax.jit(jax.vmap(row))
+        self._leaves, self._tree = jax.tree.flatten(structure)
+        batched = jax.vmap(row)
+        self._program = jax.jit(lambda theta, keys: jax.tree.leaves(batched(theta, keys)))
 
     def __call__(self, rows: np.ndarray, keys: np.ndarray | None) -> Any:
         """Compute every row, as :meth:`ChunkedProgram.__call__` does."""
@@ -211,17 +230,17 @@ class BucketProgram:
             piece = slice(start, start + count)
             block, data = rows[piece], _part(keys, piece)
             if count < bucket:
-                block = _padded(block, bucket, bucket)
-                data = None if data is None else _padded(data, bucket, bucket)
+                block = _padded(block, bucket)
+                data = None if data is None else _padded(data, bucket)
             if len(devices) > 1:
                 block, data = jax.device_put((block, data), devices[i % len(devices)])
             running.append((piece, self._program(block, data)))
             start += count
         if len(running) == 1:
-            count = len(rows)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], running[0][1])
-        result = _empty_like(self._structure, len(rows))
-        for piece, values in running:
-            for leaf, target in zip(jax.tree.leaves(values), jax.tree.leaves(result), strict=True):
+            outputs = [np.asarray(leaf)[: len(rows)] for leaf in running[0][1]]
+            return jax.tree.unflatten(self._tree, outputs)
+        targets = [np.empty((len(rows), *leaf.shape), leaf.dtype) for leaf in self._leaves]
+        for piece, outputs in running:
+            for leaf, target in zip(outputs, targets, strict=True):
                 target[piece] = np.asarray(leaf)[: piece.stop - piece.start]
-        return result
+        return jax.tree.unflatten(self._tree, targets)

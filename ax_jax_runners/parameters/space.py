@@ -124,7 +124,7 @@ class ParameterSpace:
 
     # ------------------------------------------------------------------ shape and identity
 
-    @property
+    @functools.cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the free parameters, in theta's order."""
         return tuple(parameter.name for parameter in self.free)
