@@ -21,11 +21,11 @@ from ax_jax_runners.tasks import Task, UnboundTask, task_identity, task_referenc
 RESOLVER = "ax_jax_runners.tasks"
 
 
-class RunnerNotBound(TaskNotBound, UnsupportedError):
+class RunnerNotBound(UnsupportedError, TaskNotBound):
     """A runner without its task was asked to run. Ax ends its loop on it and repeats nothing."""
 
 
-class RunnerTaskChanged(TaskChanged, UnsupportedError):
+class RunnerTaskChanged(UnsupportedError, TaskChanged):
     """A runner whose task changed was asked to run. Ax ends its loop on it and repeats nothing."""
 
 

@@ -1,0 +1,577 @@
+"""What Ax and our campaigns expect of every runner, whatever its task."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from ax.core.runner import RunnerConfig
+from ax.core.trial_status import TrialStatus
+from ax.storage.json_store.decoder import object_from_json
+from ax.storage.json_store.encoder import object_to_json
+
+from ax_jax_runners.campaign.registry import registry_bundle
+from ax_jax_runners.errors import ConfigurationError, EvaluationError, TaskChanged, TaskNotBound
+from ax_jax_runners.files import FileStore
+from ax_jax_runners.runners.outcome import decode_outcomes
+from ax_jax_runners.tasks import Progress, UnboundTask
+
+POLLS = 50
+
+
+def deploy(runner, trials):
+    """Start trials as the Orchestrator does."""
+    for index, metadata in runner.run_multiple(trials=trials).items():
+        trial = next(trial for trial in trials if trial.index == index)
+        trial.update_run_metadata(metadata)
+        trial.mark_running(no_runner_required=True)
+
+
+def poll(runner, trials):
+    """Poll and apply the statuses as the Orchestrator does."""
+    found = runner.poll_trial_status(trials=trials)
+    by_index = {trial.index: trial for trial in trials}
+    for status, indices in found.items():
+        for index in indices:
+            if by_index[index].status != status:
+                by_index[index].mark_as(status, unsafe=True)
+    return found
+
+
+def finish(runner, trials):
+    for _ in range(POLLS):
+        poll(runner, trials)
+        if all(trial.status.is_terminal for trial in trials):
+            return
+    raise AssertionError("not finished")
+
+
+def results(trials):
+    return [
+        {name: dict(outcome.outputs) for name, outcome in decode_outcomes(t.run_metadata).items()}
+        for t in trials
+    ]
+
+
+def values(trials):
+    """Outputs in the order of the arms, without the arms' names."""
+    return [outputs for trial in results(trials) for outputs in trial.values()]
+
+
+def plain(value):
+    """Whether a value is made of JSON's own Python types only."""
+    if type(value) is dict:
+        return all(type(key) is str and plain(item) for key, item in value.items())
+    if type(value) is list:
+        return all(map(plain, value))
+    return (
+        value is None
+        or type(value) in (str, int)
+        or (type(value) is float and math.isfinite(value))
+    )
+
+
+# ---- Ax's base contract
+
+
+def test_the_base_contract(runners_case):
+    runner = runners_case.runner()
+    assert runner.staging_required is False
+    assert runner.run_metadata_report_keys == []
+    assert runner.poll_available_capacity() == -1 or runner.poll_available_capacity() > 0
+    assert runner.run_multiple(trials=[]) == {}
+    assert runner.poll_trial_status(trials=[]) == {}
+    with pytest.raises(TypeError):
+        runner.update("not arguments")
+    runner.update(RunnerConfig.RunnerUpdateArguments())
+    runner.on_search_space_update(runners_case.task.space.to_ax())
+
+
+def test_run_takes_the_trial_by_keyword_and_is_run_multiple_of_one(runners_case):
+    experiment = runners_case.experiment()
+    trials = runners_case.trials(experiment, *runners_case.good[:3])
+    together = runners_case.runner().run_multiple(trials=trials)
+    assert set(together) == {0, 1, 2}
+    runner = runners_case.runner()
+    assert {t.index: runner.run(trial=t) for t in trials} == together
+
+
+def test_trials_complete_and_their_record_is_plain_json(runners_case):
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good)
+    runner = runners_case.runner()
+    deploy(runner, trials)
+    finish(runner, trials)
+    assert {trial.status for trial in trials} == {TrialStatus.COMPLETED}
+    for trial in trials:
+        assert plain(trial.run_metadata)
+        record = trial.run_metadata["ax_jax"]["arms"][trial.arm.name]
+        assert record["status"] == "completed"
+        assert set(record["outputs"]) == {"mean", "top"}
+        assert record["step"] >= 1
+        assert json.loads(json.dumps(trial.run_metadata)) == trial.run_metadata
+
+
+def test_the_batch_its_order_and_its_split_never_matter(runners_case):
+    whole = runners_case.trials(runners_case.experiment(), *runners_case.good)
+    runner = runners_case.runner()
+    deploy(runner, whole)
+    finish(runner, whole)
+    parts = runners_case.trials(runners_case.experiment(), *runners_case.good)
+    runner = runners_case.runner()
+    deploy(runner, parts[5:][::-1])
+    deploy(runner, parts[:1])
+    poll(runner, parts[5:])
+    deploy(runner, parts[1:5])
+    finish(runner, parts)
+    assert results(parts) == results(whole)
+
+
+def test_the_seed_matters(runners_case):
+    found = []
+    for seed in (1, 1, 2):
+        trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
+        runner = runners_case.runner(seed=seed)
+        deploy(runner, trials)
+        finish(runner, trials)
+        found.append(values(trials))
+    assert found[0] == found[1] != found[2]
+
+
+# ---- failures
+
+
+def test_a_bad_arm_fails_its_own_trial_with_a_sentence(runners_case):
+    trials = runners_case.trials(
+        runners_case.experiment(), runners_case.good[0], runners_case.bad, runners_case.good[1]
+    )
+    runner = runners_case.runner()
+    deploy(runner, trials)
+    finish(runner, trials)
+    assert [t.status.name for t in trials] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert "nan" in runner.poll_exception(trials[1])
+    assert plain(trials[1].run_metadata)
+    assert trials[1].run_metadata["ax_jax"]["arms"]["1_0"]["outputs"] == {}
+    assert "No failure of trial 0" in runner.poll_exception(trials[0])
+
+
+def test_in_a_batch_the_bad_arm_is_abandoned_and_the_others_complete(runners_case):
+    experiment = runners_case.experiment()
+    good = runners_case.good
+    batch = runners_case.batch(experiment, good[0], runners_case.bad, good[1])
+    single = runners_case.trials(experiment, good[2])[0]
+    runner = runners_case.runner()
+    deploy(runner, [batch, single])
+    finish(runner, [batch, single])
+    assert batch.status == single.status == TrialStatus.COMPLETED
+    assert [arm.name for arm in batch.abandoned_arms] == ["0_1"]
+    (metadata,) = batch.abandoned_arms_metadata
+    assert "nan" in metadata.reason
+    assert len(metadata.reason) <= 255
+    assert "0_1: " in runner.poll_exception(batch)
+
+
+def test_a_batch_without_a_good_arm_fails(runners_case):
+    worse = {**runners_case.bad, "y": 0.7}
+    batch = runners_case.batch(runners_case.experiment(), runners_case.bad, worse)
+    runner = runners_case.runner()
+    deploy(runner, [batch])
+    finish(runner, [batch])
+    assert batch.status == TrialStatus.FAILED
+    assert batch.abandoned_arms == []
+    assert "0_0: " in runner.poll_exception(batch)
+    assert "0_1: " in runner.poll_exception(batch)
+
+
+def test_an_arm_that_does_not_fit_fails_alone(runners_case):
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:3])
+    trials[1].arm._parameters["y"] = "high"
+    runner = runners_case.runner()
+    deploy(runner, trials)
+    finish(runner, trials)
+    assert [t.status.name for t in trials] == ["COMPLETED", "FAILED", "COMPLETED"]
+    assert "'y'" in runner.poll_exception(trials[1])
+    alone = runners_case.trials(runners_case.experiment(), *runners_case.good[:3])
+    runner = runners_case.runner()
+    deploy(runner, alone)
+    finish(runner, alone)
+    assert [results(trials)[i] for i in (0, 2)] == [results(alone)[i] for i in (0, 2)]
+
+
+def no_error(*_):
+    return None
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A task of two slices that misbehaves on demand, for arms with x above a limit."""
+
+    space: Any
+    where: str = ""
+    fault: Any = no_error
+    limit: float = -math.inf
+    calls: list[str] = field(default_factory=list, compare=False)
+    outputs: tuple[str, ...] = ("mean",)
+
+    def _maybe(self, where, xs):
+        self.calls.append(where)
+        if where == self.where and max(xs) > self.limit:
+            return self.fault()
+        return None
+
+    def begin(self, arms, keys):
+        xs = np.array([arm["x"] for arm in arms])
+        return self._maybe("begin", xs) or {"x": xs, "step": np.zeros(len(xs), int)}
+
+    def advance(self, state):
+        return self._maybe("advance", state["x"]) or {**state, "step": state["step"] + 1}
+
+    def progress(self, state):
+        return self._maybe("progress", state["x"]) or [
+            Progress(int(step), bool(step >= 2), {"mean": (float(x), 0.0)})
+            for x, step in zip(state["x"], state["step"], strict=True)
+        ]
+
+
+def raising(error):
+    def fault():
+        raise error
+
+    return fault
+
+
+ERRORS = [
+    ValueError("no luck"),
+    SystemExit(3),
+    MemoryError(),
+    RecursionError("deep"),
+    EvaluationError("every arm is wrong"),
+    RuntimeError("x" * 1_000_000 + "\0"),
+    type("Unpicklable", (Exception,), {"__reduce__": None})("local"),
+]
+
+
+@pytest.mark.parametrize("where", ["begin", "advance", "progress"])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+def test_a_task_that_raises_fails_every_trial_with_a_bounded_sentence(
+    runners_long_case, where, error
+):
+    runner = runners_long_case.build(Faulty(runners_long_case.task.space, where, raising(error)))
+    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:3])
+    deploy(runner, trials)
+    finish(runner, trials)
+    assert {trial.status for trial in trials} == {TrialStatus.FAILED}
+    for trial in trials:
+        sentence = runner.poll_exception(trial)
+        assert type(error).__name__ in sentence
+        assert len(sentence.encode()) <= 10_000
+        assert plain(trial.run_metadata)
+
+
+@pytest.mark.parametrize("where", ["begin", "advance", "progress"])
+def test_the_arm_to_blame_is_found(runners_long_case, where):
+    task = Faulty(runners_long_case.task.space, where, raising(ValueError("x")), limit=4.0)
+    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good)
+    runner = runners_long_case.build(task)
+    deploy(runner, trials)
+    finish(runner, trials)
+    statuses = [trial.status.name for trial in trials]
+    assert statuses == ["COMPLETED"] * 6 + ["FAILED"]
+    assert [outputs.get("mean", (None,))[0] for outputs in values(trials)][:6] == [
+        arm["x"] for arm in runners_long_case.good[:6]
+    ]
+
+
+def test_an_error_of_the_whole_program_is_not_tried_arm_by_arm(runners_long_case):
+    fault = raising(EvaluationError("every arm is wrong"))
+    task = Faulty(runners_long_case.task.space, "advance", fault)
+    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good)
+    deploy(runners_long_case.build(task), trials)
+    assert task.calls.count("advance") == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: [None] * 3, lambda: [Progress(2, True, {})], lambda: "three", lambda: 3]
+)
+def test_a_wrong_report_fails_every_trial(runners_long_case, wrong):
+    runner = runners_long_case.build(Faulty(runners_long_case.task.space, "progress", wrong))
+    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:3])
+    deploy(runner, trials)
+    finish(runner, trials)
+    assert {trial.status for trial in trials} == {TrialStatus.FAILED}
+
+
+def test_an_interruption_by_the_user_is_not_caught(runners_long_case):
+    fault = raising(KeyboardInterrupt())
+    runner = runners_long_case.build(Faulty(runners_long_case.task.space, "advance", fault))
+    trials = runners_long_case.trials(runners_long_case.experiment(), runners_long_case.good[0])
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_multiple(trials)
+
+
+# ---- long tasks
+
+
+def test_a_long_task_advances_one_slice_a_poll(runners_long_case):
+    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:2])
+    runner = runners_long_case.runner()
+    deploy(runner, trials)
+    seen = []
+    while not all(trial.status.is_terminal for trial in trials):
+        seen.append(
+            [t.run_metadata["ax_jax"]["arms"][t.arm.name]["step"] for t in trials]
+            + [t.status.name for t in trials]
+        )
+        poll(runner, trials)
+    assert seen == [
+        [1, 1, "RUNNING", "RUNNING"],
+        [2, 2, "RUNNING", "RUNNING"],
+        [3, 3, "RUNNING", "RUNNING"],
+        [4, 4, "COMPLETED", "RUNNING"],
+    ]
+    assert trials[1].run_metadata["ax_jax"]["arms"]["1_0"]["step"] == 5
+
+
+def test_terminal_trials_are_left_alone(runners_long_case):
+    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:3])
+    runner = runners_long_case.runner()
+    deploy(runner, trials)
+    trials[0].mark_abandoned()
+    before = copy.deepcopy(trials[0].run_metadata)
+    assert 0 not in set().union(*poll(runner, trials).values())
+    finish(runner, trials)
+    assert trials[0].run_metadata == before
+    assert trials[0].status == TrialStatus.ABANDONED
+
+
+def test_candidates_are_not_started_by_a_poll(runners_case):
+    trials = runners_case.trials(runners_case.experiment(), runners_case.good[0])
+    assert runners_case.runner().poll_trial_status(trials) == {TrialStatus.CANDIDATE: {0}}
+    assert trials[0].run_metadata == {}
+
+
+def test_stop_keeps_what_there_is_and_the_others_go_on(runners_long_case):
+    experiment = runners_long_case.experiment()
+    trials = runners_long_case.trials(experiment, *runners_long_case.good[:3])
+    runner = runners_long_case.runner()
+    experiment.runner = runner
+    deploy(runner, trials)
+    poll(runner, trials)
+    before = copy.deepcopy(trials[1].run_metadata)
+    trials[1].stop(new_status=TrialStatus.ABANDONED, reason="enough")
+    assert trials[1].stop_metadata == {"reason": "enough"}
+    finish(runner, trials)
+    assert trials[1].status == TrialStatus.ABANDONED
+    assert trials[1].run_metadata == before
+    assert trials[0].status == trials[2].status == TrialStatus.COMPLETED
+    assert runner.stop(trials[0]) == {}
+    assert runners_long_case.runner().stop(trials[0], reason=None) == {}
+
+
+def test_a_running_trial_of_another_process_is_begun_again(runners_case):
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good)
+    runner = runners_case.runner()
+    deploy(runner, trials)
+    finish(runner, trials)
+    expected = results(trials)
+    resumed = runners_case.trials(runners_case.experiment(), *runners_case.good)
+    runner = runners_case.runner()
+    deploy(runner, resumed[:4])
+    poll(runner, resumed[:4])
+    for trial in resumed[4:]:  # marked as running when the process died
+        trial.mark_running(no_runner_required=True)
+    resumed[5].update_run_metadata({"ax_jax": {"version": 1, "arms": {"5_0": "damaged"}}})
+    finish(runner.clone(), resumed)
+    assert {trial.status for trial in resumed} == {TrialStatus.COMPLETED}
+    assert results(resumed) == expected
+
+
+def test_finished_arms_of_an_unfinished_batch_are_not_run_again(runners_long_case):
+    batch = runners_long_case.batch(runners_long_case.experiment(), *runners_long_case.good[:2])
+    runner = runners_long_case.runner()
+    deploy(runner, [batch])
+    while batch.run_metadata["ax_jax"]["arms"]["0_0"]["status"] == "running":
+        poll(runner, [batch])
+    assert batch.status == TrialStatus.RUNNING
+    batch.run_metadata["ax_jax"]["arms"]["0_0"]["outputs"]["mean"][0] = 123.0
+    finish(runner.clone(), [batch])
+    assert batch.run_metadata["ax_jax"]["arms"]["0_0"]["outputs"]["mean"][0] == 123.0
+    assert batch.run_metadata["ax_jax"]["arms"]["0_1"]["status"] == "completed"
+
+
+def test_one_runner_serves_two_experiments_apart(runners_case):
+    runner = runners_case.runner()
+    sides = [
+        runners_case.trials(runners_case.experiment(n), a)
+        for n, a in zip("ab", runners_case.good, strict=False)
+    ]
+    for trials in sides:
+        deploy(runner, trials)
+    for trials in reversed(sides):
+        finish(runner, trials)
+    for name, arm, trials in zip("ab", runners_case.good, sides, strict=False):
+        alone = runners_case.trials(runners_case.experiment(name), arm)
+        own = runners_case.runner()
+        deploy(own, alone)
+        finish(own, alone)
+        assert results(trials) == results(alone)
+
+
+# ---- arrays
+
+
+def test_arrays_are_kept_as_files_that_the_record_names(runners_case, tmp_path):
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
+    runner = runners_case.runner(directory=tmp_path / "arrays")
+    assert type(runner.directory) is str
+    deploy(runner, trials)
+    finish(runner, trials)
+    for trial in trials:
+        artifacts = trial.run_metadata["ax_jax"]["arms"][trial.arm.name]["artifacts"]
+        assert set(artifacts) == {"curve"}
+        arrays = FileStore(tmp_path / "arrays").read_arrays(artifacts["curve"])
+        assert np.isfinite(arrays["curve"]).all()
+    plain_trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
+    runner = runners_case.runner()
+    deploy(runner, plain_trials)
+    finish(runner, plain_trials)
+    assert results(plain_trials) == results(trials)
+
+
+def test_arrays_that_cannot_be_kept_fail_the_trial(runners_case, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
+    runner = runners_case.runner(directory=tmp_path / "taken")
+    deploy(runner, trials)
+    finish(runner, trials)
+    assert {trial.status for trial in trials} == {TrialStatus.FAILED}
+    assert "could not be kept" in runner.poll_exception(trials[0])
+
+
+# ---- copies and storage
+
+
+def test_copies_are_equal_and_start_fresh(runners_case):
+    runner = runners_case.runner(directory="arrays")
+    before = dict(vars(runner))
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
+    for twin in (runner.clone(), copy.deepcopy(runner)):
+        assert twin == runner
+        assert twin is not runner
+        assert twin.task == runner.task
+    deploy(runner.clone(), trials)
+    # Ax compares the instance __dict__ with that of the stored copy.
+    assert vars(runner) == before
+    assert runner != runners_case.runner(seed=8, directory="arrays")
+    assert runner != "a runner"
+    assert type(runner).__name__ in repr(runner)
+
+
+def test_a_runner_can_be_sent_to_another_process(runners_build):
+    runner = runners_build(UnboundTask("module:name", "0" * 64), seed=3)
+    assert pickle.loads(pickle.dumps(runner)) == runner  # noqa: S301
+
+
+def stored(runner, bundle):
+    encoded = object_to_json(
+        runner,
+        encoder_registry=bundle.encoder_registry,
+        class_encoder_registry=bundle.class_encoder_registry,
+    )
+    return json.loads(json.dumps(encoded, allow_nan=False))
+
+
+def loaded(record, bundle):
+    return object_from_json(
+        copy.deepcopy(record),
+        decoder_registry=bundle.decoder_registry,
+        class_decoder_registry=bundle.class_decoder_registry,
+    )
+
+
+def test_a_stored_runner_comes_back_equal_and_runs(runners_case):
+    runner = runners_case.runner(directory="arrays")
+    bundle = registry_bundle(tasks=[runners_case.task])
+    again = loaded(stored(runner, bundle), bundle)
+    assert again == runner
+    assert again.task is runners_case.task
+    assert (again.seed, again.directory) == (7, "arrays")
+
+
+def test_a_runner_whose_task_is_not_given_again_loads_and_says_so(runners_case):
+    record = stored(runners_case.runner(), registry_bundle())
+    runner = loaded(record, registry_bundle())
+    assert runner == runners_case.runner()
+    assert stored(runner, registry_bundle()) == record
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
+    reference = record["task"]["reference"]
+    with pytest.raises(TaskNotBound, match=reference):
+        runner.run_multiple(trials)
+    with pytest.raises(TaskNotBound, match=reference):
+        runner.run(trial=trials[0])
+    trials[0].mark_running(no_runner_required=True)
+    with pytest.raises(TaskNotBound, match=reference):
+        runner.poll_trial_status(trials)
+    done = runners_case.runner()
+    deploy(done, trials[1:])
+    finish(done, trials[1:])
+    trials[1].mark_running(no_runner_required=True, unsafe=True)
+    assert runner.poll_trial_status(trials[1:]) == {TrialStatus.COMPLETED: {1}}
+
+
+def test_a_changed_task_is_refused_unless_accepted(runners_case):
+    record = stored(runners_case.runner(), registry_bundle())
+    record["task"]["digest"] = "0" * 64
+    tasks = [runners_case.task]
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:1])
+    runner = loaded(record, registry_bundle(tasks=tasks))
+    with pytest.raises(TaskChanged, match="accept_changed"):
+        runner.run_multiple(trials)
+    assert stored(runner, registry_bundle()) == record
+    accepted = loaded(record, registry_bundle(tasks=tasks, accept_changed=True))
+    assert accepted.task is runners_case.task
+    assert set(accepted.run_multiple(trials)) == {0}
+
+
+def test_a_damaged_record_is_refused(runners_case):
+    record = stored(runners_case.runner(), registry_bundle())
+    for task in ({}, {"reference": "module:name"}):
+        with pytest.raises(ConfigurationError, match="reference and a digest"):
+            loaded({**record, "task": task}, registry_bundle())
+
+
+def test_no_module_is_imported_because_a_record_names_it(runners_case, tmp_path, monkeypatch):
+    canary = tmp_path / "canary_module.py"
+    canary.write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    record = stored(runners_case.runner(), registry_bundle())
+    record["task"] = {"reference": "canary_module:task", "digest": "0" * 64, "problem": None}
+    assert isinstance(loaded(record, registry_bundle()).task, UnboundTask)
+    record["task"]["problem"] = {"name": "canary_module", "options": {}}
+    runner = loaded(record, registry_bundle())
+    with pytest.raises(TaskNotBound, match="canary_module"):
+        runner.poll_available_capacity()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"task": None}, "not a task"),
+        ({"task": Progress}, "the class Progress"),
+        ({"task": lambda x: x}, "without space, outputs"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"directory": 3}, "directory"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(runners_long_case, arguments, words):
+    task = arguments.pop("task", runners_long_case.task)
+    with pytest.raises(ConfigurationError, match=words):
+        runners_long_case.build(task, **arguments)
