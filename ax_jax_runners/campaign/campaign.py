@@ -167,6 +167,7 @@ class Campaign:
         options = RunOptions.from_json(record.options, bundle)
         self = cls.__new__(cls)
         self._adopt(opened, record, experiment, strategy, bundle, goals, options, token=None)
+        self._has_stored_runner = True
         return self
 
     def run(
@@ -340,6 +341,7 @@ class Campaign:
         self._token = token
         self._recorder: Recorder | None = None
         self._was_interrupted = False
+        self._has_stored_runner = False
 
     def _take_over(self) -> Recorder:
         """Become the writer; read everything again when somebody else has written since."""
@@ -355,6 +357,10 @@ class Campaign:
             self._experiment, self._strategy = loading.load(
                 self.store, self._record, self._bundle, runner
             )
+        live = self._experiment.runner
+        if self._has_stored_runner and isinstance(live, TaskRunner):
+            # The stored folder is that of the store where the campaign began, which may be another.
+            live.directory = str(self.store.files.folder) if self.store.files else None
         self._recorder = Recorder(self.store, self._record, lease, self._bundle)
         return self._recorder
 

@@ -1,4 +1,4 @@
-"""The command line ``ax-jax``: one module a command. What takes long to import waits for its use."""
+"""The command line ``ax-jax``: one module a command, which imports what is slow only when used."""
 
 
 def main() -> None:

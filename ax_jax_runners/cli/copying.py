@@ -16,17 +16,21 @@ def copy(
     to: Annotated[str, typer.Option("--to", metavar="URL", help="The other database.")],
     store: StoreUrl = DEFAULT_STORE,
     artifacts: Artifacts = None,
+    to_artifacts: Annotated[
+        str | None,
+        typer.Option("--to-artifacts", metavar="FOLDER", help="The same at the other store."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy a campaign with all its trials and files to another store, where it can go on.
 
-    --artifacts is the folder for the files at the other store. The original stays as it is.
+    All of it is there afterwards, or nothing. The original stays as it is.
     """
     from ax_jax_runners.campaign.opening import copy_campaign, open_existing
 
-    source = open_existing(store)
+    source = open_existing(store, artifacts=artifacts)
     silence_ax()
-    copied = copy_campaign(name, source=source, to=to, artifacts=artifacts)
+    copied = copy_campaign(name, source=source, to=to, artifacts=to_artifacts)
     if as_json:
         print_json(vars(copied))
     else:

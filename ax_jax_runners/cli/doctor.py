@@ -12,7 +12,10 @@ _COLOURS = {"ok": "[green]ok[/green]", "warn": "[yellow]warn[/yellow]", "fail": 
 
 
 def doctor(store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> None:
-    """Check versions, devices, database, disk and extras, and say what to do. Ends with 1 on fail."""
+    """Check versions, devices, database, disk and extras, and say what to do.
+
+    Ends with 1 where something keeps campaigns from running.
+    """
     silence_ax()
     from ax_jax_runners.campaign.diagnosis import diagnose
 

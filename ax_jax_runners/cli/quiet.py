@@ -1,12 +1,19 @@
-"""Keep Ax's progress messages out of the command line. Warnings and errors still come through."""
+"""Keep the libraries' chatter out of the command line; Ax's warnings and errors come through."""
 
 from __future__ import annotations
 
 import logging
+import sys
+import warnings
 
 
 def silence_ax() -> None:
-    """Import Ax and raise its log handler to warnings; elsewhere Ax logs as it always does."""
+    """Import Ax and raise its log handler to warnings; elsewhere Ax logs as it always does.
+
+    Python warnings, which are for developers, are off too, unless asked for (``python -W``).
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     # Its first messages come while it is imported, before there is a handler to set.
     logging.disable(logging.INFO)
     try:

@@ -11,6 +11,7 @@ from ax_jax_runners.cli.output import best_document, best_table, print_json, pri
 from ax_jax_runners.errors import ConfigurationError, NoFeasibleArm
 
 if TYPE_CHECKING:
+    from ax_jax_runners.campaign.best import Best
     from ax_jax_runners.campaign.campaign import Campaign
 
 INTERRUPTED = 130
@@ -108,7 +109,7 @@ def _counts(campaign: Campaign) -> dict[str, int]:
     return {status.name: len(found) for status, found in trials.items() if found}
 
 
-def _best(campaign: Campaign):  # noqa: ANN202
+def _best(campaign: Campaign) -> Best | tuple[Best, ...] | None:
     try:
         return campaign.best()
     except NoFeasibleArm:

@@ -53,6 +53,8 @@ def load_experiment(
             name, decoder=bundle.decoder, experiment=experiment, reduced_state=True
         )
     assert experiment.db_id is not None
+    # Ax asks for no order, and PostgreSQL puts updated rows last.
+    experiment._trials = dict(sorted(experiment._trials.items()))
     make_exact(experiment, read_observations(connection, experiment.db_id))
     return experiment, strategy
 
@@ -65,7 +67,7 @@ def make_exact(experiment: Experiment, observations: Sequence[Any]) -> None:
         if row.value is not None and row.member == 0 and row.window == ""
     }
     rows = []
-    for row in experiment.data._data_rows:
+    for row in sorted(experiment.data._data_rows, key=lambda row: row.trial_index):
         key = (row.trial_index, row.arm_name, row.metric_name, int(row.step or 0))
         found = exact.get(key)
         if found is not None:
