@@ -61,11 +61,9 @@ def _tokens(text: str, names: Iterable[str]) -> list[tuple[str, str]]:
             continue
         candidates = [("name", pattern) for pattern in known]
         candidates += [("number", _NUMBER), ("operator", _OPERATOR)]
-        for kind, pattern in candidates:
-            match = pattern.match(text, position)
-            if match:
-                break
-        else:
+        matches = ((kind, pattern.match(text, position)) for kind, pattern in candidates)
+        kind, match = next(((k, m) for k, m in matches if m), ("", None))
+        if match is None:
             word = _WORD.match(text, position)
             unknown = word.group() if word else text[position]
             raise ParameterError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +78,8 @@ def _plain_choices(choices: Any, name: str) -> tuple[Scalar, ...]:
             f"Parameter {name!r}: choices mix the types {found}; use numbers, strings or bools "
             f"only."
         )
-    repeated = sorted({repr(value) for value in values if values.count(value) > 1})
+    counts = Counter(values)
+    repeated = sorted({repr(value) for value in values if counts[value] > 1})
     if repeated:
         raise ParameterError(
             f"Parameter {name!r}: choices hold {', '.join(repeated)} more than once; remove the "

@@ -167,19 +167,28 @@ def stream(fn: Callable[..., Any], space: ParameterSpace, *, calls: int) -> dict
 def paramrf_ratio(*, repeats: int) -> list[dict[str, Any]]:
     """Compare the buckets with plain jit(vmap) on a ParamRF model, and their values."""
     import pmrf as prf
+    from pmrf.objectives import Feature
 
-    from ax_jax_runners.evaluation.paramrf import from_paramrf, simulator_of
+    from ax_jax_runners.evaluation import from_paramrf
 
-    model = prf.models.Resistor(prf.Bounded(1.0, 100.0, value=20.0)) ** prf.models.Capacitor(
-        prf.Bounded(0.1, 10.0, value=2.0, scale=1e-12)
-    )
+    resistor = prf.models.Resistor(prf.Bounded(1.0, 100.0, value=20.0, name="r"))
+    inductor = prf.models.Inductor(prf.Bounded(1.0, 10.0, value=2.0, scale=1e-9, name="l"))
+    capacitor = prf.models.Capacitor(prf.Bounded(0.1, 10.0, value=2.0, scale=1e-12, name="c"))
+    model = resistor**inductor**capacitor
     frequency = prf.Frequency(1.0, 1000.0, POINTS, "MHz")
-    evaluator = from_paramrf(model, frequency=frequency, features=["s11"], reproducible=False)
-    simulator = simulator_of(model, frequency=frequency, features=["s11"])
-    program = jax.jit(jax.vmap(lambda row: simulator(evaluator.space.traced(row))))
-    theta = evaluator.icdf(np.random.default_rng(0).random((64, evaluator.space.dimension)))
+    aliases = ["s11", "s21"]
+    evaluator = from_paramrf(model, frequency=frequency, features=aliases, reproducible=False)
+    names = evaluator.space.names
+
+    def simulate(row: jax.Array) -> dict[str, jax.Array]:
+        values = dict(zip(names, row, strict=True))
+        trial = prf.unwrap(prf.update(model, values, on_invalid="nan"))
+        return {alias: Feature(alias)(trial, frequency) for alias in aliases}
+
+    program = jax.jit(jax.vmap(simulate))
+    theta = evaluator.icdf(np.random.default_rng(0).random((512, len(names))))
     found = []
-    for size in (1, 64):
+    for size in (1, 8, 64, 512):
         batch = theta[:size]
 
         def plain(batch: np.ndarray = batch) -> Any:
