@@ -19,7 +19,7 @@ from ax_jax_runners.errors import (
     FeaturesNotConfigured,
 )
 from ax_jax_runners.evaluation import FeatureEvaluator
-from ax_jax_runners.evaluation.features import leaf_names
+from ax_jax_runners.evaluation.features import leaf_names, simulator_name
 from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.tasks.composition import FEATURES, OUTPUTS, FeaturesAndOutputs
 from ax_jax_runners.tasks.keys import replicate_keys
@@ -146,9 +146,12 @@ class FeatureTask:
         try:
             evaluation = self.joint_evaluator.evaluate(theta, keys)
         except EvaluationError as error:
-            # The evaluator names the composed function; the sentence within names the culprit.
-            if isinstance(error.__cause__, AxJaxError):
-                raise error.__cause__ from None
+            # The evaluator names the composed function; what lies beneath names the culprit.
+            cause = error.__cause__
+            if isinstance(cause, AxJaxError):
+                raise cause from None
+            if isinstance(cause, jax.errors.JaxRuntimeError):
+                raise self._runtime_error(cause, batch) from cause
             raise
         leaves = jax.tree.leaves(evaluation.features)
         results = {
@@ -182,6 +185,15 @@ class FeatureTask:
             else:
                 reports.append(Progress(1, True, {}, arrays, self._failure(state, row)))
         return reports
+
+    def _runtime_error(self, cause: BaseException, batch: int) -> EvaluationError:
+        lines = str(cause).strip().splitlines() or ["no message"]
+        # A callback's own error is the last line of the traceback that JAX passes on.
+        reason = lines[-1].strip() if any("Traceback" in line for line in lines) else lines[0]
+        return EvaluationError(
+            f"Simulator {simulator_name(self.evaluator.fn)} failed while it ran a batch of "
+            f"{batch} arms: {reason}; if memory is short, lower the evaluator's capacity."
+        )
 
     def _statistics(self, values: np.ndarray) -> list[tuple[float, float | None]]:
         """Mean and standard error of every arm from (B, replicates) values."""
