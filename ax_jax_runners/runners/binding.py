@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from ax.exceptions.core import UnsupportedError
 
@@ -60,7 +60,7 @@ def encode_task(task: Task | UnboundTask) -> dict[str, Any]:
     }
 
 
-def raise_unbound(task: UnboundTask) -> None:
+def raise_unbound(task: UnboundTask) -> NoReturn:
     """Raise what ends Ax's loop with the task's sentence.
 
     Raises:

@@ -22,6 +22,7 @@ from ax_jax_runners.evaluation import FeatureEvaluator
 from ax_jax_runners.evaluation.features import leaf_names, simulator_name
 from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.tasks.composition import FEATURES, OUTPUTS, FeaturesAndOutputs
+from ax_jax_runners.tasks.failures import describe_failure
 from ax_jax_runners.tasks.keys import replicate_keys
 from ax_jax_runners.tasks.protocol import Progress, Scalar
 
@@ -183,10 +184,22 @@ class FeatureTask:
                 outputs = {name: values[row] for name, values in scalars.items()}
                 reports.append(Progress(1, True, outputs, arrays))
             else:
-                reports.append(Progress(1, True, {}, arrays, self._failure(state, row)))
+                reports.append(
+                    Progress(
+                        1,
+                        True,
+                        {},
+                        arrays,
+                        describe_failure(
+                            state.theta[row],
+                            {n: v[row] for n, v in state.results.items()},
+                            self.evaluator,
+                        ),
+                    )
+                )
         return reports
 
-    def _runtime_error(self, cause: BaseException, batch: int) -> EvaluationError:
+    def _runtime_error(self, cause: object, batch: int) -> EvaluationError:
         lines = str(cause).strip().splitlines() or ["no message"]
         # A callback's own error is the last line of the traceback that JAX passes on.
         reason = lines[-1].strip() if any("Traceback" in line for line in lines) else lines[0]
@@ -206,38 +219,6 @@ class FeatureTask:
             means = values.mean(axis=1).tolist()
             errors = (values.std(axis=1, ddof=1) / math.sqrt(repeats)).tolist()
         return list(zip(means, errors, strict=True))
-
-    def _failure(self, state: FeatureState, row: int) -> str:
-        """Say which value of an arm is not finite: parameters first, then causes, then effects."""
-        theta = dict(zip(self.space.names, state.theta[row].tolist(), strict=True))
-        with np.errstate(over="ignore"):
-            cast_theta = state.theta[row].astype(self.evaluator.dtype)
-        for (name, value), number in zip(theta.items(), cast_theta.tolist(), strict=True):
-            if not math.isfinite(number):
-                return (
-                    f"Parameter {name!r} is {value}, which is not finite in "
-                    f"{self.evaluator.dtype}; give a finite value."
-                )
-        found = []
-        # "features..." sorts before "outputs...".
-        for name in sorted(state.results):
-            values = state.results[name][row]
-            if not np.isfinite(values).all():
-                kind, _, short = name.partition(".")
-                found.append(_describe(f"{kind[:-1].capitalize()} {short or name!r}", values))
-        more = f"; and {len(found) - 3} more" if found[3:] else ""
-        return "; ".join(found[:3]) + f"{more}."
-
-
-def _describe(what: str, values: np.ndarray) -> str:
-    """Say how much of one arm's values (replicates, ...) is not finite."""
-    bad = ~np.isfinite(values)
-    first = values[bad][0]
-    affected = int(bad.reshape(len(bad), -1).any(axis=1).sum())
-    where = f" in {affected} of {len(bad)} replicates" if len(bad) > 1 else ""
-    if bad[0].size == 1:
-        return f"{what} is {first}{where}"
-    return f"{what} has {int(bad.sum())} of {bad.size} entries not finite (first {first}){where}"
 
 
 def _check_outputs(outputs: Any) -> None:
