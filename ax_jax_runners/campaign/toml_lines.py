@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 
-_HEADER = re.compile(r"^\s*\[([^\[].*)\]\s*(#.*)?$")
+_HEADER = re.compile(r"""^\s*\[((?:[^\[\]"']|"[^"]*"|'[^']*')+)\]\s*(#.*)?$""")
 _ASSIGNMENT = re.compile(r"""^\s*((?:[\w.\s-]|"[^"]*"|'[^']*')+?)\s*=""")
 
 
