@@ -8,6 +8,7 @@ transaction, so that either all of a step is stored or nothing of it.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,7 +33,10 @@ def ax_sessions_on(connection: Connection) -> Iterator[None]:
         )
         db.SESSION_FACTORY = factory
         try:
-            yield
+            with warnings.catch_warnings():
+                # Ax stores no order of choices; the one that it assumes, and warns of, is ours.
+                warnings.filterwarnings("ignore", "`sort_values` is not specified")
+                yield
         finally:
             factory.remove()
             db.SESSION_FACTORY = before
