@@ -1,0 +1,41 @@
+"""What a victim is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a campaign in a process of its own.
+
+    Attributes:
+        url: The database.
+        artifacts: The folder of arrays.
+        log: Where evaluations are noted.
+        report: Where the victim writes what it saw, when it comes to that.
+        output: Where its stdout and stderr go.
+        trials: Absolute total.
+        task: ``logged`` (numpy, every evaluation noted) or ``features`` (compiled by JAX).
+        slow: File that holds the seconds an arm takes.
+        watched: Whether points are counted.
+        die_at: The point at which it kills itself.
+        last_words: Where the name of that point goes, as a sign that it was reached.
+    """
+
+    url: str
+    artifacts: str
+    log: str
+    report: str
+    output: str
+    trials: int
+    name: str = "bench"
+    task: str = "logged"
+    generation: str = "sobol"
+    batch_size: int = 3
+    seed: int = 7
+    timeout: float | None = None
+    slow: str = ""
+    watched: bool = False
+    die_at: str | None = None
+    last_words: str | None = None
