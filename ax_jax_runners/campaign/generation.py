@@ -62,7 +62,10 @@ def build_strategy(
             initialization_random_seed=seed,
         )
     )
-    nodes = [_quasi_random(node, search_space, seed) for node in strategy._nodes]
+    nodes = [
+        _quasi_random(node, search_space, seed) if is_quasi_random(node) else _decisive(node)
+        for node in strategy._nodes
+    ]
     return GenerationStrategy(name=f"ax-jax-{generation}", nodes=nodes)
 
 
@@ -73,8 +76,6 @@ def is_quasi_random(node: GenerationNode) -> bool:
 
 def _quasi_random(node: GenerationNode, search_space: SearchSpace, seed: int) -> GenerationNode:
     """A Sobol node that compares with earlier arms only where a point can come twice."""
-    if not is_quasi_random(node):
-        return node
     repeats = not _has_continuous(search_space)
     options: dict[str, Any] = {"seed": seed, "deduplicate": repeats}
     return GenerationNode(
@@ -87,6 +88,13 @@ def _quasi_random(node: GenerationNode, search_space: SearchSpace, seed: int) ->
         should_deduplicate=repeats,
         suggested_experiment_status=node.suggested_experiment_status,
     )
+
+
+def _decisive(node: GenerationNode) -> GenerationNode:
+    """A model node that fits what objectives and constraints need, not every tracked output."""
+    for spec in node.generator_specs:
+        spec.generator_kwargs["fit_tracking_metrics"] = False
+    return node
 
 
 def _start_length(search_space: SearchSpace, batch_size: int) -> int:

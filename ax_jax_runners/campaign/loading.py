@@ -8,6 +8,7 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 
 from ax_jax_runners.errors import ConfigurationError, TaskChanged
+from ax_jax_runners.metrics.names import from_identifier
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, experiments
 from ax_jax_runners.store.campaigns import CampaignRecord
@@ -23,7 +24,9 @@ def load(
 ) -> tuple[Experiment, GenerationStrategy]:
     """Load experiment and strategy, with the live runner where there is one."""
     with store.reading() as connection:
-        experiment, strategy = experiments.load_experiment(connection, record.name, bundle=bundle)
+        experiment, strategy = experiments.load_experiment(
+            connection, record.name, bundle=bundle, output_of=from_identifier
+        )
     if runner is not None:
         experiment.runner = runner
     return experiment, strategy

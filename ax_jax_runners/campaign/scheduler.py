@@ -28,7 +28,7 @@ from ax_jax_runners.campaign.generation import is_quasi_random
 from ax_jax_runners.campaign.heartbeat import Heartbeat
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
 from ax_jax_runners.campaign.registration import register
-from ax_jax_runners.campaign.seeding import generation_seed
+from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.errors import AxJaxError, ResultNotStorable
 from ax_jax_runners.store import Store
 
@@ -222,7 +222,7 @@ class Scheduler(Orchestrator):
     ) -> list[list[GeneratorRun]]:
         strategy = self.generation_strategy
         strategy.experiment = self.experiment
-        with generation_seed(self._seed, len(self.experiment.trials)):
+        with generation_step(self._seed, len(self.experiment.trials)):
             if self.options.trial_type is TrialType.BATCH_TRIAL:
                 return super()._gen_new_trials_from_generation_strategy(num_trials, n)
             # The limit must be the next node's when this one has done its share.

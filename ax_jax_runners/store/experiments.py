@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ax.core.data import Data, DataRow
@@ -35,12 +35,22 @@ def save_experiment(
 
 
 def load_experiment(
-    connection: Connection, name: str, *, bundle: RegistryBundleBase
+    connection: Connection,
+    name: str,
+    *,
+    bundle: RegistryBundleBase,
+    output_of: Callable[[str], str],
 ) -> tuple[Experiment, GenerationStrategy]:
     """Load an experiment with exact data and its generation strategy.
 
     Ax's reader of its own data is off by up to one unit in the last place; the means and sems come
     from our observation rows instead, so that a resumed optimisation does not drift.
+
+    Args:
+        connection: A read transaction.
+        name: Name of the experiment.
+        bundle: Our registries.
+        output_of: The output that an Ax metric's name stands for.
     """
     with ax_sessions_on(connection):
         experiment = _load_experiment(
@@ -55,11 +65,13 @@ def load_experiment(
     assert experiment.db_id is not None
     # Ax asks for no order, and PostgreSQL puts updated rows last.
     experiment._trials = dict(sorted(experiment._trials.items()))
-    make_exact(experiment, read_observations(connection, experiment.db_id))
+    _make_exact(experiment, read_observations(connection, experiment.db_id), output_of)
     return experiment, strategy
 
 
-def make_exact(experiment: Experiment, observations: Sequence[Any]) -> None:
+def _make_exact(
+    experiment: Experiment, observations: Sequence[Any], output_of: Callable[[str], str]
+) -> None:
     """Put the exact means and sems of the observation rows into the experiment's data."""
     exact = {
         (row.trial_index, row.arm_name, row.metric, row.step): row
@@ -68,7 +80,7 @@ def make_exact(experiment: Experiment, observations: Sequence[Any]) -> None:
     }
     rows = []
     for row in sorted(experiment.data._data_rows, key=lambda row: row.trial_index):
-        key = (row.trial_index, row.arm_name, row.metric_name, int(row.step or 0))
+        key = (row.trial_index, row.arm_name, output_of(row.metric_name), int(row.step or 0))
         found = exact.get(key)
         if found is not None:
             sem = math.nan if found.sem is None else found.sem

@@ -116,6 +116,8 @@ def parallel_figure(findings: Findings) -> go.Figure:
                 xanchor="right",
                 xshift=-4,
                 font={"size": 11},
+                bgcolor="#ffffff",
+                borderpad=1,
             )
     figure.update_xaxes(
         tickvals=list(range(len(labels))),

@@ -65,8 +65,8 @@ def _lead(findings: Findings) -> str:
     trials = len({arm.found.trial_index for arm in findings.arms})
     if not findings.best:
         return f"{trials} completed trials, none of which keeps the outcome constraints."
-    if len(findings.goals) > 1:
+    best, (goal, *others) = findings.best[0], findings.goals
+    if others:
         return f"{len(findings.best)} arms on the Pareto front after {trials} completed trials."
-    goal, best = findings.goals[0], findings.best[0]
     value = number(goal.value(best.outputs))
     return f"Best {goal.label} = {value} in trial {best.trial_index} of {trials} completed."

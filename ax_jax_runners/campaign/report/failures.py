@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ax.core.base_trial import BaseTrial, TrialStatus
+from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
+from ax.core.trial_status import TrialStatus
 from sqlalchemy import select
 
 from ax_jax_runners.campaign.recorder import arm_outcomes

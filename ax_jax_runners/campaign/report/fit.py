@@ -19,6 +19,7 @@ from ax_jax_runners.campaign.results import Best
 from ax_jax_runners.errors import AxJaxError
 from ax_jax_runners.evaluation.features import leaf_names
 from ax_jax_runners.problems import Measured, measured
+from ax_jax_runners.tasks import UnboundTask
 
 Curve = tuple[Measured, np.ndarray]
 
@@ -49,12 +50,14 @@ def fitted_curves(findings: Findings) -> list[Curve] | str:
     if not findings.best:
         return "There is no best arm yet whose features could be drawn."
     task = getattr(findings.campaign.experiment.runner, "task", None)
+    if isinstance(task, UnboundTask):
+        return (
+            f"The task {task.reference!r} was not given when the campaign was opened, so its "
+            "measured curves are not known; load the campaign with its task."
+        )
     curves = measured(task)
     if not curves:
-        return (
-            "This report knows of no measured curve: the task was not given when the campaign was "
-            "opened, or its simulator has no attribute 'measured'."
-        )
+        return "The task names no measured curve: its simulator has no attribute 'measured'."
     best = findings.best[0]
     evaluate: Callable[[], dict[str, np.ndarray]] = _once(lambda: _evaluated(task, best))
     pairs = []
@@ -98,7 +101,9 @@ def _complex_panels(curve: Measured, values: np.ndarray) -> list[tuple[str, list
     # The fitted phase is laid beside the measured one, whatever turns both have made.
     phase = np.unwrap(np.angle(data))
     beside = phase + np.angle(values * np.conj(data))
-    residual = values - data
+    # Where the two are on opposite sides of the origin the line breaks off.
+    beside[1:][np.abs(np.diff(beside)) > np.pi] = np.nan
+    residual = np.asarray(values - data, dtype=complex)
     return [
         (
             f"|{curve.feature}| [dB]",
@@ -117,8 +122,8 @@ def _complex_panels(curve: Measured, values: np.ndarray) -> list[tuple[str, list
         (
             "fitted - measured",
             [
-                _line(x, residual.real, "residual, real part", GREEN),
-                _line(x, residual.imag, "residual, imaginary part", GREY),
+                _line(x, np.real(residual), "residual, real part", GREEN),
+                _line(x, np.imag(residual), "residual, imaginary part", GREY),
             ],
         ),
     ]

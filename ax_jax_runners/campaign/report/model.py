@@ -21,7 +21,7 @@ from ax_jax_runners.campaign.report.surrogate import (
 )
 from ax_jax_runners.campaign.report.tables import paragraph
 
-_COLUMNS = 3
+_MOST_COLUMNS = 4
 _MOST_SLICES = 12
 _LONGEST_REASON = 300
 
@@ -117,10 +117,11 @@ def importance_figure(sensitivity: Mapping[str, Mapping[str, float]]) -> go.Figu
 def slices_figure(name: str, slices: Mapping[str, Slice], findings: Findings) -> go.Figure:
     """Predictions along every range parameter through the best arm, with 95 % bands."""
     shown = list(slices.items())[:_MOST_SLICES]
-    rows = -(-len(shown) // _COLUMNS)
+    columns = min(_MOST_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
     figure = make_subplots(
         rows=rows,
-        cols=_COLUMNS,
+        cols=columns,
         shared_yaxes=True,
         horizontal_spacing=0.04,
         vertical_spacing=min(0.22, 0.5 / rows),
@@ -128,7 +129,7 @@ def slices_figure(name: str, slices: Mapping[str, Slice], findings: Findings) ->
     new_figure(figure, height=70 + 230 * rows)
     best = findings.best[0] if findings.best else None
     for place, (parameter, along) in enumerate(shown):
-        row, col = place // _COLUMNS + 1, place % _COLUMNS + 1
+        row, col = place // columns + 1, place % columns + 1
         band = 1.96 * along.sd
         figure.add_trace(
             go.Scatter(

@@ -18,7 +18,7 @@ _DRAW = """
 for (const source of document.querySelectorAll("script[data-figure]")) {
   const figure = JSON.parse(source.textContent);
   Plotly.newPlot(source.dataset.figure, figure.data, figure.layout, {
-    responsive: true, displaylogo: false,
+    responsive: true, displaylogo: false, showSendToCloud: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]
   });
 }

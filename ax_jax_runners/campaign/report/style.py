@@ -46,6 +46,7 @@ _TEMPLATE = go.layout.Template(
         "hoverlabel": {"bgcolor": "#26303a", "font": {"color": "#ffffff", "family": FONT}},
         "hovermode": "closest",
         "dragmode": "zoom",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
     }
 )
 
@@ -95,7 +96,7 @@ h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; font-weight: 650;
 h2 { font-size: 19px; font-weight: 620; margin: 44px 0 10px; padding-top: 18px;
   border-top: 1px solid var(--line); }
 h3 { font-size: 15px; font-weight: 620; margin: 22px 0 6px; }
-p { margin: 6px 0 12px; max-width: 76ch; }
+p { margin: 6px 0 12px; max-width: 92ch; }
 .lead { color: var(--soft); font-size: 16px; overflow-wrap: anywhere; }
 .note { color: var(--soft); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 12px 24px;
@@ -107,7 +108,7 @@ dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 12.5px; }
 th, td { padding: 5px 22px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number { text-align: left; white-space: nowrap; }
+th.number, td.number { text-align: right; white-space: nowrap; }
 td { overflow-wrap: anywhere; }
 table.failures td:last-child { min-width: 22em; }
 .mark { color: var(--mark); }
@@ -115,6 +116,7 @@ table.failures td:last-child { min-width: 22em; }
 .bar line, .bar path { stroke: var(--soft); stroke-width: 1.2; fill: none; opacity: .7; }
 .bar circle { fill: var(--mark); fill-opacity: .85; }
 .figure { width: 100%; }
+.figure .annotation .bg { fill: var(--page) !important; fill-opacity: .8; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
   gap: 8px 24px; }
 .pair > * { min-width: 0; }

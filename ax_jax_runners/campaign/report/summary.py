@@ -8,8 +8,8 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from ax.core.base_trial import TrialStatus
 from ax.core.parameter import ChoiceParameter, RangeParameter
+from ax.core.trial_status import TrialStatus
 
 from ax_jax_runners.campaign.recorder import arm_outcomes
 from ax_jax_runners.campaign.report.findings import Findings, constraint_texts
@@ -25,6 +25,7 @@ from ax_jax_runners.campaign.report.tables import (
     table,
     value_text,
 )
+from ax_jax_runners.problems import origin
 from ax_jax_runners.store.campaigns import load_campaign
 
 _AT_A_BOUND = 1e-3
@@ -44,7 +45,7 @@ def header(findings: Findings) -> str:
             stored.get("objective", " , ".join(g.label for g in findings.goals)),
         ),
         ("Outcome constraints", ", ".join(stored.get("outcome_constraints", ())) or "none"),
-        ("Task", stored.get("task", {}).get("reference")),
+        ("Task", _task_text(findings, stored)),
         ("State", record.state),
         ("Trials", f"{campaign.trials_begun}{total}: {_by_status(campaign.experiment)}"),
         ("Generation, batch, seed", _generation(stored, record.options)),
@@ -183,6 +184,13 @@ def _by_status(experiment: Any) -> str:
         if trials and status is not TrialStatus.STAGED
     ]
     return ", ".join(counts) or "none"
+
+
+def _task_text(findings: Findings, stored: Mapping[str, Any]) -> str | None:
+    built_in = origin(getattr(findings.campaign.experiment.runner, "task", None))
+    if built_in is not None:
+        return f"built-in problem {built_in[0]}"
+    return stored.get("task", {}).get("reference")
 
 
 def _generation(stored: Mapping[str, Any], options: Mapping[str, Any]) -> str:

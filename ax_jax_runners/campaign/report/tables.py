@@ -41,9 +41,16 @@ def paragraph(text: str, *, kind: str = "note") -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, kind: str = "") -> str:
-    """A table; numbers are aligned to the right."""
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    """A table; columns of numbers are aligned to the right."""
+    listed = [list(row) for row in rows]
+    sides = [_side([row[place] for row in listed]) for place in range(len(head))]
+    titles = "".join(f"<th{s}>{escape(t)}</th>" for t, s in zip(head, sides, strict=True))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{s}>{_inner(cell)}</td>" for cell, s in zip(row, sides, strict=True))
+        + "</tr>"
+        for row in listed
+    )
     return (
         f'<div class="scroll"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
@@ -69,9 +76,13 @@ def position_bar(positions: Sequence[float]) -> Markup:
     )
 
 
-def _cell(value: Cell) -> str:
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"<td{' class=number' if numeric else ''}>{_inner(value)}</td>"
+def _side(column: Sequence[Cell]) -> str:
+    numeric = all(cell is None or _is_number(cell) for cell in column)
+    return ' class="number"' if numeric and any(cell is not None for cell in column) else ""
+
+
+def _is_number(value: Cell) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _inner(value: Cell) -> str:
