@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ax.core.parameter_constraint import ParameterConstraint
     from ax.core.search_space import SearchSpace
 
+#: Ax refuses ranges below 100 of its EPS.
+_LEAST_WIDTH = 1.5e-5
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TERM = re.compile(rf"({_NUMBER}) \* (\S.*)")
 _WRITTEN = re.compile(rf"(.+) (<=|==) ({_NUMBER})")
@@ -103,10 +105,14 @@ def _ax_parameter(parameter: Parameter, *, linear: bool) -> AxParameter:
             is_ordered=numeric or len(parameter.choices) == 2,
             sort_values=numeric,
             log_scale=False,
-            bypass_cardinality_check=True,
         )
     kind = int if parameter.integer else float
     lower, upper = parameter.box
+    if upper - lower < _LEAST_WIDTH:
+        raise ParameterError(
+            f"Parameter {parameter.name!r}: its range [{lower}, {upper}] is narrower than the "
+            f"{_LEAST_WIDTH:.3g} that Ax demands; declare it in a smaller unit (pF instead of F)."
+        )
     return RangeParameter(
         parameter.name,
         kinds[kind],
@@ -130,6 +136,9 @@ def to_ax(space: ParameterSpace) -> SearchSpace:
     A parameter is on Ax's log scale where its ``log_scale`` says so, except under a constraint:
     Ax allows linear constraints on linear scales only. Numeric choices are ordered. Priors have no
     place in Ax; their search box goes there.
+
+    Raises:
+        ParameterError: a range too narrow for Ax.
     """
     from ax.core.search_space import SearchSpace
 

@@ -171,15 +171,15 @@ def quantiles(measure: Measure, probabilities: tuple[float, ...]) -> tuple[float
 
 
 def search_box(
-    measure: Measure, *, lower: float | None, upper: float | None
+    measure: Measure, prior: Any, *, lower: float | None, upper: float | None
 ) -> tuple[float, float]:
-    """Return the finite box in which a measure is searched.
+    """Return the finite box in which a measure made of ``prior`` is searched.
 
-    A bounded measure is searched on its support. One with an infinite tail is searched between
-    its 1 % and 99 % quantiles; a bound that the user gave replaces the quantile on that side.
+    A prior with bounded support is searched on all of it. One with an infinite tail is searched
+    between the 1 % and 99 % quantiles, and a bound that the user gave replaces the one on its side.
     """
     first, last = measure.support
-    if math.isfinite(first) and math.isfinite(last):
+    if all(map(math.isfinite, support_bounds(prior, ""))):
         return first, last
     low, high = quantiles(measure, BOX_QUANTILES)
     return (low if lower is None else first), (high if upper is None else last)

@@ -109,6 +109,9 @@ class Parameter:
             (DiscreteUniform, Poisson, ...) is used as it is.
         choices: the values it may take, in declared order, or None. All are equally probable.
         fixed: the one value it has, or None when it is free.
+        given_bounds: the bounds as the user gave them, None where not.
+        asked_log_scale: whether the user asked for a logarithmic scale.
+        measure: the prior as functions of JAX arrays; None when fixed.
     """
 
     name: str
@@ -120,6 +123,7 @@ class Parameter:
     choices: tuple[Scalar, ...] | None
     fixed: Scalar | None
     given_bounds: tuple[float | None, float | None] = field(repr=False)
+    asked_log_scale: bool = field(repr=False)
     measure: Measure | None = field(repr=False)
 
     def __init__(
@@ -150,6 +154,7 @@ class Parameter:
             "name": name,
             "prior": prior,
             "log_scale": bool(log_scale),
+            "asked_log_scale": bool(log_scale),
             "integer": bool(integer),
             "choices": None if choices is None else _plain_choices(choices, name),
             "fixed": None if fixed is None else plain_scalar(fixed, f"Parameter {name!r}: fixed"),
@@ -247,7 +252,7 @@ class Parameter:
         from ax_jax_runners.parameters.distributions import LOG_LIKE, family
 
         measure = measure_of(self.prior, self.name, lower=lower, upper=upper, integer=self.integer)
-        box = search_box(measure, lower=lower, upper=upper)
+        box = search_box(measure, self.prior, lower=lower, upper=upper)
         if not all(map(math.isfinite, box)) or not box[0] < box[1]:
             raise ParameterError(
                 f"Parameter {self.name!r}: prior {family(self.prior)} leaves the search box "
@@ -319,7 +324,7 @@ class Parameter:
         if self.choices is not None or not changes:
             return Parameter(self.name, **kinds, fixed=self.fixed, **changes) if changes else self
         lower, upper = self.given_bounds
-        asked = {"lower": lower, "upper": upper, "log_scale": self.log_scale, **changes}
+        asked = {"lower": lower, "upper": upper, "log_scale": self.asked_log_scale, **changes}
         return Parameter(self.name, self.prior, integer=self.integer, **asked)
 
     def _key(self) -> str:

@@ -88,8 +88,9 @@ class LogUniformMeasure:
     def cdf(self, x: Array) -> Array:
         import jax.numpy as jnp
 
-        x = jnp.clip(x, self.lower, self.upper)
-        return jnp.clip(jnp.log1p((x - self.lower) / self.lower) / self._span, 0.0, 1.0)
+        inside = jnp.clip(x, self.lower, self.upper)
+        cdf = jnp.log1p((inside - self.lower) / self.lower) / self._span
+        return jnp.where(x >= self.upper, 1.0, jnp.clip(cdf, 0.0, 1.0))
 
     def icdf(self, u: Array) -> Array:
         import jax.numpy as jnp
