@@ -400,7 +400,7 @@ class Campaign:
         reasons = [trial.status_reason for trial in failed if trial.status_reason]
         return (
             f"Campaign {self.name!r}: {len(failed)} of {self.trials_begun} trials failed, more "
-            f"than half; the last reason: {reasons[-1] if reasons else 'none was given'}"
+            f"than nine in ten; the last reason: {reasons[-1] if reasons else 'none was given'}"
         )
 
 

@@ -18,14 +18,13 @@ from ax.core.base_trial import BaseTrial, TrialStatus
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
-from ax.core.observation import ObservationFeatures
-from ax.core.utils import get_pending_observation_features_based_on_trial_status
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.orchestration.orchestrator import Orchestrator
 from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
 
 from ax_jax_runners.campaign.generation import is_quasi_random
 from ax_jax_runners.campaign.heartbeat import Heartbeat
+from ax_jax_runners.campaign.pending import pending_arms
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
 from ax_jax_runners.campaign.registration import register
 from ax_jax_runners.campaign.generation_step import generation_step
@@ -36,6 +35,10 @@ WAIT_SECONDS = 0.5
 """Longest single sleep, so that a stop or a timeout is seen within a second."""
 
 
+TOLERATED_FAILURE_RATE = 0.9
+"""Failed trials are results too: a simulator may well fail in most of its box."""
+
+
 def immediate_options(batch_size: int = 8, **options: Any) -> OrchestratorOptions:
     """Options for runners that answer at once: whole batches, no waiting between polls."""
     return OrchestratorOptions(
@@ -43,6 +46,7 @@ def immediate_options(batch_size: int = 8, **options: Any) -> OrchestratorOption
         run_trials_in_batches=True,
         min_seconds_before_poll=0.0,
         init_seconds_between_polls=0,
+        tolerated_trial_failure_rate=TOLERATED_FAILURE_RATE,
         logging_level=WARNING,
         **options,
     )
@@ -229,7 +233,8 @@ class Scheduler(Orchestrator):
             strategy._maybe_transition_to_next_node(raise_data_required_error=False)
             limit = strategy._curr.new_trial_limit()
             count = num_trials if limit == -1 else max(1, min(num_trials, limit))
-            pending = self._pending()
+            quasi_random = is_quasi_random(strategy._curr)
+            pending = {} if quasi_random else pending_arms(self.experiment)
             runs: list[list[GeneratorRun]] = []
             for _ in range(count):
                 if runs and self.is_interrupted:
@@ -250,12 +255,6 @@ class Scheduler(Orchestrator):
         return not is_quasi_random(node) or any(
             spec._fitted_adapter is None for spec in node.generator_specs
         )
-
-    def _pending(self) -> dict[str, list[ObservationFeatures]]:
-        if is_quasi_random(self.generation_strategy._curr):
-            return {}
-        found = get_pending_observation_features_based_on_trial_status(self.experiment)
-        return found or {}
 
     def _update_and_save_trials(
         self,

@@ -367,6 +367,25 @@ def test_a_model_phase_follows_the_quasi_random_start(store: Store) -> None:
     assert again.experiment.trials[8].generator_runs[0]._generation_node_name == "MBM"
 
 
+def half_broken(parameters: dict) -> dict:
+    return {"y": jnp.where(parameters["a"] > 0.5, jnp.nan, parameters["a"] + parameters["b"])}
+
+
+def test_a_model_does_not_come_back_to_arms_that_failed(tmp_path: Path) -> None:
+    space = ParameterSpace([Parameter(name, lower=0.0, upper=1.0) for name in "ab"])
+    task = FeatureTask(FeatureEvaluator(half_broken, space), outputs={"y": lambda f: f["y"]})
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+    # Everything speaks for the broken half, where there is never any data.
+    campaign = Campaign("half", task, objective="y", store=url, batch_size=4, seed=1)
+    campaign.run(trials=20, progress=False)
+    failed = campaign.experiment.trials_by_status[TrialStatus.FAILED]
+    points = np.array([list(trial.arms[0].parameters.values()) for trial in failed])
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1) + np.eye(len(points))
+    assert len(points) >= 3
+    assert apart.min() > 1e-3
+    campaign.store.close()
+
+
 def test_the_scheduler_alone_stores_and_ax_reads_it(store: Store) -> None:
     experiment = build_experiment("plain", JaxRunner(TASK), read_goals("N", (), TASK.outputs))
     strategy = build_strategy(
