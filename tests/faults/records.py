@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ax.core.base_trial import TrialStatus
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 
 _QUERIES = {
     "trials": 'SELECT "index", status, run_metadata, failed_reason FROM trial_v2 ORDER BY id',
@@ -42,23 +42,24 @@ _QUERIES = {
 
 @dataclass(frozen=True)
 class Records:
-    """Every row of a campaign, as the database gives it."""
+    """Every row of a campaign, as the database gives it; nothing before there are tables."""
 
     rows: dict[str, list[tuple[Any, ...]]]
 
     @classmethod
     def read(cls, url: str) -> Records:
         """Read everything in one transaction."""
-        engine = create_engine(url)
         isolation = {"isolation_level": "REPEATABLE READ"} if "postgresql" in url else {}
-        with engine.connect().execution_options(**isolation) as connection:
+        engine = create_engine(url, poolclass=NullPool, **isolation)
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("campaign"):
+                return cls({})
             rows = {
                 name: [tuple(row) for row in connection.execute(text(query))]
                 for name, query in _QUERIES.items()
             }
             if "sqlite" in url:
                 assert connection.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
-        engine.dispose()
         return cls(rows)
 
     @property

@@ -44,7 +44,7 @@ from tests.faults.simulators import LoggedTask, feature_task
 def warm_up() -> None:
     """Make and open a campaign, so that mappers, parsers and statements are ready; run nothing."""
     # Asking for the platform would start JAX.
-    unasked = unittest.mock.patch.object(jax, "default_backend", lambda: "cpu")
+    unasked = unittest.mock.patch.object(jax, "default_backend", return_value="cpu")
     with unasked, tempfile.TemporaryDirectory() as folder:
         task = LoggedTask(f"{folder}/log")
         for _ in range(2):
