@@ -7,6 +7,7 @@ not ASCII letters, digits or underscores as ``_0x<code>_``.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from functools import cache
@@ -47,4 +48,5 @@ def _is_safe(name: str) -> bool:
 def _sympy_names() -> frozenset[str]:
     import sympy
 
-    return frozenset(dir(sympy))
+    # SymPy's reader also takes the names of Python's own functions, such as sum, for those.
+    return frozenset({*dir(sympy), *dir(builtins)})
