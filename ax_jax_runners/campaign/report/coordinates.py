@@ -30,6 +30,7 @@ from ax_jax_runners.campaign.report.tables import number, paragraph
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_LINES = 1000
 _MOST_CHOICES = 12
+_FEW_ARMS = 20
 
 
 def coordinates_section(findings: Findings) -> Section:
@@ -185,12 +186,10 @@ class _GoalScale:
         self.sign = 1.0 if goal.larger_is_better else -1.0
         scaled = np.log10(values) if self.log else values
         # A handful of very bad arms must not press all the others into one colour.
-        ends = np.quantile(self.sign * scaled, [0.05, 1.0]) if len(values) > 20 else None
-        self.low, self.high = (
-            (float((self.sign * scaled).min()), float((self.sign * scaled).max()))
-            if ends is None
-            else (float(ends[0]), float(ends[1]))
-        )
+        worst = 0.05 if len(values) > _FEW_ARMS else 0.0
+        low, high = np.quantile(self.sign * scaled, [worst, 1.0])
+        self.low, self.high = float(low), float(high)
+        self.clipped = worst > 0
 
     @classmethod
     def of(cls, findings: Findings, goal: int) -> _GoalScale:
@@ -215,7 +214,11 @@ class _GoalScale:
 
     def ticks(self) -> list[tuple[float, str]]:
         shades = [t if self.sign > 0 else 1.0 - t for t in _TICKS]
-        return [(t, f"{self.at_shade(s):.3g}") for t, s in zip(_TICKS, shades, strict=True)]
+        beyond = ("≤ " if self.sign > 0 else "≥ ") if self.clipped else ""
+        return [
+            (t, f"{'' if s else beyond}{self.at_shade(s):.3g}")
+            for t, s in zip(_TICKS, shades, strict=True)
+        ]
 
 
 def _ranked(findings: Findings) -> tuple[list[ObservedArm], list[float]]:

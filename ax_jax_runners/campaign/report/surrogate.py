@@ -15,8 +15,8 @@ import numpy as np
 from ax.core.observation import ObservationFeatures
 from ax.core.parameter import RangeParameter
 
+from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.report.findings import Findings
-from ax_jax_runners.campaign.seeding import generation_seed
 from ax_jax_runners.metrics.names import from_identifier
 
 FEWEST_ARMS = 5
@@ -90,10 +90,12 @@ def fit_surrogate(findings: Findings) -> Surrogate:
     experiment = findings.campaign.experiment
     trials = _chosen_trials(findings)
     # Ax and its libraries warn of each other's deprecations and of data without noise.
-    with warnings.catch_warnings(), generation_seed(0, len(trials)):
+    with warnings.catch_warnings(), generation_step(0, len(trials)):
         warnings.simplefilter("ignore")
         adapter: Any = Generators.BOTORCH_MODULAR(
-            experiment=experiment, data=experiment.lookup_data(trial_indices=trials)
+            experiment=experiment,
+            data=experiment.lookup_data(trial_indices=trials),
+            fit_tracking_metrics=False,
         )
         named = {
             signature: from_identifier(experiment.signature_to_metric[signature].name)
