@@ -85,7 +85,11 @@ def _devices() -> Iterator[Check]:
     yield Check("jax devices", "ok", ", ".join(map(str, devices)))
     with jax.enable_x64(True):
         exact = float(jnp.float64(1.0) + jnp.float64(2.0**-52)) > 1.0
-    default = "on" if jax.config.jax_enable_x64 else "off; evaluators switch it on for themselves"
+    default = (
+        "on"
+        if jnp.asarray(0.0).dtype == jnp.float64
+        else "off; evaluators switch it on for themselves"
+    )
     if exact:
         yield Check("float64", "ok", f"works (jax_enable_x64 is {default})")
     else:

@@ -10,9 +10,10 @@ import typer
 from ax_jax_runners.cli.arguments import DEFAULT_STORE, Artifacts, AsJson, Name, Report, Trials
 from ax_jax_runners.cli.quiet import silence_ax
 from ax_jax_runners.cli.running import check_report, run_to_total
-from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.errors import ConfigurationError, TaskNotBound
 
 if TYPE_CHECKING:
+    from ax_jax_runners.campaign.campaign import Campaign
     from ax_jax_runners.tasks import Task
 
 
@@ -48,7 +49,7 @@ def resume(
     if config is not None and task is not None:
         raise ConfigurationError("Both --config and --task were given; give one of them.")
     check_report(report)
-    given: Task | None = None
+    settings = None
     if config is not None:
         from ax_jax_runners.campaign.settings import read_settings
 
@@ -62,15 +63,32 @@ def resume(
         artifacts = artifacts or settings.artifacts
     opened = open_existing(store or DEFAULT_STORE, artifacts=artifacts)
     silence_ax()
-    if config is not None:
+    given: Task | None = None
+    if settings is not None:
         given = make_task(settings.task, settings.task_options, settings.overrides())
     elif task is not None:
         given = make_task(task)
     from ax_jax_runners.campaign.campaign import Campaign
 
     campaign = Campaign.load(name, given, store=opened)
+    _refuse_without_task(campaign, trials)
     again = ["ax-jax", "resume", name]
     options = {"--config": config, "--task": task, "--trials": trials}
     for option, value in {**options, "--store": store and opened.description}.items():
         again += [option, str(value)] if value is not None else []
     run_to_total(campaign, trials=trials, report=report, as_json=as_json, again=shlex.join(again))
+
+
+def _refuse_without_task(campaign: Campaign, trials: int | None) -> None:
+    from ax_jax_runners.tasks import UnboundTask
+
+    task = getattr(campaign.experiment.runner, "task", None)
+    total = trials or campaign.total_trials
+    if not isinstance(task, UnboundTask) or (total and campaign.trials_begun >= total):
+        return
+    if task.problem is not None or task.changed:
+        raise task.error()
+    raise TaskNotBound(
+        f"Campaign {campaign.name!r} runs a task of your own, {task.reference!r}, which must be "
+        "given again: add --config FILE or --task MODULE:NAME."
+    )

@@ -154,7 +154,7 @@ def test_ctrl_c_and_stop_lose_nothing(folder: Path) -> None:
 
     forgotten = CliRunner().invoke(app, ["resume", "shell"])
     assert forgotten.exit_code == 2
-    assert "was not given again" in forgotten.stderr
+    assert "add --config FILE or --task MODULE:NAME" in forgotten.stderr
 
     process = start("resume", "shell", "--config", "c.toml")
     wait_for(lambda: status()["trials"] > interrupted["trials"], process)
