@@ -89,6 +89,14 @@ class Records:
         return {index: tuple(sorted(parts, key=repr)) for index, parts in found.items()}
 
     @property
+    def values(self) -> dict[tuple[int, str], tuple[str, str]]:
+        """Value and sem of each output, every bit of them."""
+        return {
+            (index, metric): (value.hex(), sem.hex())
+            for index, _, metric, _, value, sem, _ in self.rows["observations"]
+        }
+
+    @property
     def statuses(self) -> Counter[str]:
         return Counter(_name(row) for row in self.rows["trials"])
 
@@ -106,7 +114,7 @@ class Records:
 
         Args:
             artifacts: The folder of arrays.
-            outputs: 2 for the logged task, which has an array too; 1 for the compiled one.
+            outputs: 2 for the logged task, 1 for the compiled one; both have one array.
         """
         assert self.indices == list(range(len(self.indices))), self.indices
         assert sorted(self.arms) == self.indices
@@ -116,7 +124,7 @@ class Records:
             assert self.rows[kind] == [], kind
         assert self.statuses.keys() <= {"completed", "candidate", "running"}, self.statuses
         completed = {row[0] for row in self.rows["trials"] if _name(row) == "completed"}
-        for kind, count in (("data", 1), ("observations", outputs), ("artifacts", outputs - 1)):
+        for kind, count in (("data", 1), ("observations", outputs), ("artifacts", 1)):
             counts = Counter(row[0] for row in self.rows[kind])
             assert counts == Counter(dict.fromkeys(completed, count)), kind
         for _, _, _, sha256, size in self.rows["artifacts"]:

@@ -32,20 +32,13 @@ def finish(bench: Bench, total: int) -> Records:
     assert records.state == "complete"
     straight = bench.straight(total, batch_size=BATCH)
     assert records.arms == straight.arms
-    assert values(records) == values(straight)
+    assert records.values == straight.values
     # Each kill costs at most one more evaluation of each of the trials that were in flight.
     assert set(bench.evaluations) == {arm for _, arm in records.arms.values()}
     for index, (_, arm) in records.arms.items():
         assert 1 <= bench.evaluations[arm] <= records.attempts[index]
     assert bench.again <= BATCH * bench.kills
     return records
-
-
-def values(records: Records) -> dict[tuple[int, str], tuple[str, str]]:
-    return {
-        (index, metric): (value.hex(), sem.hex())
-        for index, _, metric, _, value, sem, _ in records.rows["observations"]
-    }
 
 
 def test_a_kill_between_any_two_writes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
