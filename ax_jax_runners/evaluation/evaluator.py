@@ -11,8 +11,10 @@ from typing import IO, TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ax_jax_runners.errors import (
+    AxJaxError,
     EvaluationError,
     FeaturesNotConfigured,
     InvalidTheta,
@@ -22,6 +24,7 @@ from ax_jax_runners.evaluation import results
 from ax_jax_runners.evaluation.features import (
     finite_rows,
     leaf_names,
+    reason,
     simulate,
     simulator_name,
 )
@@ -233,7 +236,7 @@ class FeatureEvaluator:
             EvaluationError: the simulator raised, or a key is missing or superfluous.
         """
         self._simulator()
-        if isinstance(theta, jax.core.Tracer):
+        if isinstance(theta, Tracer):
             raise EvaluationError(
                 "model_features was called inside jit, vmap or grad; use row_features there."
             )
@@ -249,7 +252,7 @@ class FeatureEvaluator:
             keys = _row_keys(_typed(key, ()), 1 << max(0, len(batch) - 1).bit_length())
             keys = keys[: len(batch)]
         batch = self._cast(batch)
-        features = self._features(batch, np.isfinite(batch).all(axis=1), keys)
+        features = self._features(batch, finite_rows(batch), keys)
         return features if rows.ndim == 2 else jax.tree.map(lambda leaf: leaf[0], features)
 
     def evaluate(self, theta: ArrayLike, keys: jax.Array | None = None) -> Evaluation:
@@ -270,15 +273,15 @@ class FeatureEvaluator:
                 f"theta has the shape {rows.shape}; give a batch (B, {self.space.dimension})."
             )
         rows = self._cast(rows)
-        trusted = np.isfinite(rows).all(axis=1)
+        trusted = finite_rows(rows)
         features = self._features(rows, trusted, keys)
         nonfinite = {}
         for name, leaf in zip(self._leaf_names, jax.tree.leaves(features), strict=True):
             inexact = np.issubdtype(leaf.dtype, np.inexact)
             nonfinite[name] = ~finite_rows(leaf) if inexact else np.zeros(len(rows), dtype=bool)
         valid = trusted.copy()
-        for rows_of_leaf in nonfinite.values():
-            valid &= ~rows_of_leaf
+        for failed in nonfinite.values():
+            np.logical_and(valid, ~failed, out=valid)
         return Evaluation(features, valid, nonfinite)
 
     def _features(self, rows: np.ndarray, trusted: np.ndarray, keys: jax.Array | None) -> Any:
@@ -301,10 +304,13 @@ class FeatureEvaluator:
         with self._precision():
             try:
                 return self._program(implementation)(rows, data)
-            except jax.errors.JaxRuntimeError as error:
+            except AxJaxError:
+                raise
+            except Exception as error:
+                # XLA raises a ValueError for a failed callback, its own error for lack of memory.
                 raise EvaluationError(
                     f"Simulator {simulator_name(self.fn)} failed for a batch of {len(rows)} rows: "
-                    f"{str(error).splitlines()[0]}; lower capacity if memory is short."
+                    f"{reason(error)}; check it, and lower capacity if memory is short."
                 ) from error
 
     def _cast(self, rows: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -105,12 +106,17 @@ def simulate(
     try:
         result = fn(*arguments)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
         raise EvaluationError(
-            f"Simulator {name} raised {type(error).__name__}: {reason} (it is called with traced "
+            f"Simulator {name} raised {type(error).__name__}: {reason(error)} (it is called with traced "
             f"JAX scalars: use jax.numpy and no Python branches on their values)."
         ) from error
     return _kept(_checked(result, name, "", dtype), names, name)
+
+
+def reason(error: Exception) -> str:
+    """Return the one line of an error that says most: XLA appends whole tracebacks."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return lines[-1 if "Traceback" in lines[0] else 0].strip()
 
 
 def leaf_names(features: Any) -> list[str]:
@@ -125,9 +131,9 @@ def finite_rows(leaf: np.ndarray) -> np.ndarray:
     On the host, in blocks that stay in the cache: inside the program the test would cost cheap
     simulators half of their time.
     """
-    flat = leaf.reshape(len(leaf), -1)
+    flat = leaf.reshape(len(leaf), math.prod(leaf.shape[1:]))
     if np.iscomplexobj(flat):
-        flat = np.ascontiguousarray(flat).view(flat.real.dtype)
+        flat = np.ascontiguousarray(flat).view(np.finfo(flat.dtype).dtype)
     block = max(1, 2**15 // max(1, flat.shape[1]))
     finite = np.empty(len(flat), dtype=bool)
     for start in range(0, len(flat), block):

@@ -161,9 +161,12 @@ def _with_prior(name: str, distribution: Any) -> Parameter:
         return Parameter(name, priors.Normal(*_numbers(distribution, "loc", "scale")))
     if kind == "TruncatedNormal":
         loc, scale, low, high = _numbers(distribution, "loc", "scale", "low", "high")
-        bounds = {"lower": low, "upper": high}
-        kept = {side: bound for side, bound in bounds.items() if np.isfinite(bound)}
-        return Parameter(name, priors.Normal(loc, scale), **kept)
+        bounds: dict[str, Any] = {}
+        if np.isfinite(low):
+            bounds["lower"] = low
+        if np.isfinite(high):
+            bounds["upper"] = high
+        return Parameter(name, priors.Normal(loc, scale), **bounds)
     if kind == "LogNormal":
         return Parameter(name, priors.LogNormal(*_numbers(distribution, "loc", "scale")))
     if kind in ("Gamma", "Beta"):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def _copy_head(leaf: jax.Array, target: np.ndarray, device: Any) -> None:
     """Copy the first rows of a device array into ``target`` and hold on to nothing."""
     count = len(target)
     if device.platform == "cpu" and leaf.dtype != jnp.bool_:
-        target[...] = np.from_dlpack(leaf)[:count]
+        target[...] = np.from_dlpack(cast(Any, leaf))[:count]
         return
     # Sizes rounded up to a power of two: few slicing programs, little to transfer.
     size = min(len(leaf), 1 << (count - 1).bit_length())

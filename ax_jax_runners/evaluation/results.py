@@ -87,10 +87,12 @@ class _Writer:
 
     def jax_array(self, value: Any, path: str) -> Any:
         import jax
+        import jax.numpy as jnp
+        from jax.core import Tracer
 
-        if not isinstance(value, jax.Array) or isinstance(value, jax.core.Tracer):
+        if not isinstance(value, jax.Array) or isinstance(value, Tracer):
             _refuse(path, value, "that has no exact place in JSON or npy")
-        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             node = self.array(np.asarray(jax.random.key_data(value)), path, "$key")
             return {**node, "implementation": str(jax.random.key_impl(value))}
         return self.array(np.asarray(value), path, "$array")
@@ -176,8 +178,10 @@ class _Reader:
             return self.array(node, kind)[()]
         if kind == "$key":
             import jax
+            import jax.numpy as jnp
 
-            return jax.random.wrap_key_data(self.array(node, kind), impl=node["implementation"])
+            data = jnp.asarray(self.array(node, kind))
+            return jax.random.wrap_key_data(data, impl=node["implementation"])
         raise ValueError(f"an entry of the unknown kind {kind!r}")
 
 

@@ -98,12 +98,14 @@ def _ax_parameter(parameter: Parameter, *, linear: bool) -> AxParameter:
     if parameter.choices is not None:
         kind = type(parameter.choices[0])
         numeric = kind in (int, float)
+        # Bools too: what Ax's decoder makes of a stored parameter must equal the live one.
+        in_order = kind is not str
         return ChoiceParameter(
             parameter.name,
             kinds[kind],
             list(parameter.choices),
             is_ordered=numeric or len(parameter.choices) == 2,
-            sort_values=numeric,
+            sort_values=in_order,
             log_scale=False,
         )
     kind = int if parameter.integer else float
@@ -180,8 +182,8 @@ def _parameter(parameter: AxParameter) -> Parameter:
 def from_ax(search_space: SearchSpace) -> ParameterSpace:
     """Read an Ax search space.
 
-    Ax keeps no numpyro priors, so ranges come back uniform, or log-uniform on a log scale; numeric
-    choices come back sorted. A space without priors survives the way to Ax and back unchanged.
+    Ax keeps no numpyro priors, so ranges come back uniform, or log-uniform on a log scale; choices
+    that are not strings come back sorted. A space without priors survives the way to Ax and back.
 
     Raises:
         ParameterError: hierarchical, derived or logit-scale parameters, equality constraints.

@@ -262,8 +262,9 @@ class ParameterSpace:
 
     def _apply(self, name: str, values: Any, what: str) -> Any:
         import jax
+        from jax.core import Tracer
 
-        if isinstance(values, jax.core.Tracer):
+        if isinstance(values, Tracer):
             if values.ndim == 0 or values.shape[-1] != self.dimension:
                 as_rows(np.zeros(values.shape), self.dimension, self.names, what)
             return self._function(name)(values)
@@ -281,7 +282,7 @@ class ParameterSpace:
         padded[:count] = rows
         with jax.enable_x64(True):
             result = np.asarray(self._programs[name](padded))
-        return result[:count].reshape(shape)
+        return result[:count].reshape(shape).copy()
 
     # ------------------------------------------------------------------ names and values
 
