@@ -35,7 +35,13 @@ def overview_figure(campaign: Campaign) -> go.Figure:
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.09)
     new_figure(figure, height=400)
     figure.add_traces(list(left.data), rows=1, cols=1)
-    figure.add_traces(traces, rows=1, cols=2)
+    for trace in traces:
+        figure.add_trace(trace.update(legend="legend2"), row=1, col=2)
+    # Each half has its own legend above it.
+    right = figure.layout.xaxis2.domain[0]
+    figure.update_layout(
+        legend={"x": 0.0}, legend2={"x": right, "y": 1.02, "yanchor": "bottom", "orientation": "h"}
+    )
     for kind in ("x", "y"):
         source = left.layout[f"{kind}axis"]
         figure.layout[f"{kind}axis"].update(title_text=source.title.text, type=source.type)
