@@ -14,20 +14,21 @@ from dataclasses import replace
 from logging import WARNING
 from typing import Any
 
-from ax.core.base_trial import BaseTrial, TrialStatus
+from ax.core.base_trial import BaseTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
+from ax.core.trial_status import TrialStatus
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.orchestration.orchestrator import Orchestrator
 from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
 
 from ax_jax_runners.campaign.generation import is_quasi_random
+from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
 from ax_jax_runners.campaign.pending import pending_arms
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
 from ax_jax_runners.campaign.registration import register
-from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.errors import AxJaxError, ResultNotStorable
 from ax_jax_runners.store import Store
 
@@ -106,6 +107,7 @@ class Scheduler(Orchestrator):
         """
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._stops = [should_stop] if should_stop is not None else []
+        self._heartbeat = None
         self.poll_and_process_results()
         remaining = total - self.trials_begun
         if remaining > 0:
@@ -145,11 +147,9 @@ class Scheduler(Orchestrator):
             yield from super().run_trials_and_yield_results(*args, **kwargs)
             return
         self._recorder.flush(self.experiment)
+        # It stays when the run is over: whether a stop was asked for is still to be told.
         with Heartbeat(self._recorder.store, self._recorder.lease) as self._heartbeat:
-            try:
-                yield from super().run_trials_and_yield_results(*args, **kwargs)
-            finally:
-                self._heartbeat = None
+            yield from super().run_trials_and_yield_results(*args, **kwargs)
 
     def should_abort_optimization(self, timeout_hours: float | None = None) -> bool:
         """As Ax, and for every reason of `is_interrupted`."""
