@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,22 @@ class Bench:
         victim.wait(120)
         self.check(victim, outputs=1 if victim.job.task == "features" else 2)
         return victim
+
+    def start_slow(self, seconds: float, trials: int = 10_000, **changes: Any) -> Victim:
+        """Start a process, an arm of which takes this long, and wait for its first evaluation."""
+        self.slow.write_text(str(seconds))
+        noted = len(self.noted)
+        victim = self.start(trials, **changes)
+        end = time.monotonic() + PROMPT_SECONDS
+        while len(self.noted) == noted:
+            assert time.monotonic() < end, f"no evaluation yet: {victim.output}"
+            time.sleep(0.002)
+        return victim
+
+    @property
+    def noted(self) -> bytes:
+        """The evaluations as they are written."""
+        return self.log.read_bytes() if self.log.exists() else b""
 
     def straight(self, trials: int, **changes: Any) -> Records:
         """The same campaign, never interrupted, on a database of its own."""

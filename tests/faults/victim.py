@@ -118,7 +118,9 @@ def run(job: Job) -> int:
             generation=job.generation,
             seed=job.seed,
         )
+        running = time.monotonic()
         campaign.run(job.trials, timeout=job.timeout, progress=False)
+        report["run_seconds"] = time.monotonic() - running
         report["begun"] = campaign.trials_begun
         store.close()
     except AxJaxError as error:
@@ -142,7 +144,10 @@ if __name__ == "__main__":
         os.dup2(output, 1)
         os.dup2(output, 2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = run(job)
+        try:
+            code = run(job)
+        except KeyboardInterrupt:
+            code = 130
         sys.stdout.flush()
         # Tearing down what the copy shares with its origin takes seconds, and shows nothing.
         os._exit(code)
