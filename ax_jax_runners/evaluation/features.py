@@ -107,8 +107,8 @@ def simulate(
         result = fn(*arguments)
     except Exception as error:
         raise EvaluationError(
-            f"Simulator {name} raised {type(error).__name__}: {reason(error)} (it is called with traced "
-            f"JAX scalars: use jax.numpy and no Python branches on their values)."
+            f"Simulator {name} raised {type(error).__name__}: {reason(error)} (it is called with "
+            f"traced JAX scalars: use jax.numpy and no Python branches on their values)."
         ) from error
     return _kept(_checked(result, name, "", dtype), names, name)
 

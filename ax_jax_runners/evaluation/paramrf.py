@@ -100,8 +100,17 @@ class ParamRFSimulator:
                 declared[name] = jnp.stack(parts).reshape(shape)
             else:
                 declared[name] = values[name]
-        model = pmrf.unwrap(pmrf.update(self.model, declared, on_invalid="nan"))
-        found = {label: self._feature(feature, model) for label, feature in self.features}
+        trial = pmrf.update(self.model, declared, on_invalid="nan")
+        # A value outside its constraint is NaN now, which a model need not pass on.
+        inside = [jnp.all(jnp.isfinite(pmrf.values(trial, name)[name])) for name in declared]
+        allowed = jnp.all(jnp.stack(inside))
+        model = pmrf.unwrap(trial)
+        found = {
+            label: jax.tree.map(
+                lambda leaf: jnp.where(allowed, leaf, jnp.nan), self._feature(feature, model)
+            )
+            for label, feature in self.features
+        }
         return found[None] if None in found else found
 
     def _feature(self, feature: Any, model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""ParamRF models as evaluators. Each test runs in a process of its own: ParamRF changes its host."""
+"""ParamRF models as evaluators, each in a process of its own: ParamRF changes its host."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ PRELUDE = """
 import numpy as np, jax, jax.numpy as jnp
 import pmrf as prf
 from pmrf.objectives import Feature
+from pmrf.parameters.constraints import Interval
 from pmrf.stats import distributions as D
 from ax_jax_runners.errors import EvaluationError, ParameterError
 from ax_jax_runners.evaluation import from_paramrf
 frequency = prf.Frequency(1.0, 1000.0, 11, "MHz")
+ALIASES = ["s11", "s21_db"]
 R, C, L = prf.models.Resistor, prf.models.Capacitor, prf.models.Inductor
 """
 
@@ -40,10 +42,10 @@ def test_names_priors_and_values() -> None:
             ** C(prf.Random(D.Normal(2.0, 0.1), scale=1e-12, name="cap"))
             ** L(prf.Random(D.Uniform(1.0, 3.0), scale=1e-9, name="ind"))
             ** R(prf.Random(D.LogNormal(0.0, 0.5), name="loss"))
-            ** R(prf.Random(D.Normal(2.0, 0.1), constraint=prf.parameters.constraints.Interval(1.9, 2.5), name="cut"))
+            ** R(prf.Random(D.Normal(2.0, 0.1), constraint=Interval(1.9, 2.5), name="cut"))
             ** R(prf.Fixed(5.0))
         )
-        evaluator = from_paramrf(model, frequency=frequency, features=["s11", "s21_db"])
+        evaluator = from_paramrf(model, frequency=frequency, features=ALIASES)
         space = evaluator.space
         assert set(space.names) == set(prf.params(model, free_only=True)), space.names
         by_name = {p.name: p for p in space.free}
@@ -61,11 +63,12 @@ def test_names_priors_and_values() -> None:
 
         def simulate(row):
             trial = prf.unwrap(prf.update(model, dict(zip(space.names, row)), on_invalid="nan"))
-            return {"s11": Feature("s11")(trial, frequency), "s21_db": Feature("s21_db")(trial, frequency)}
+            return {name: Feature(name)(trial, frequency) for name in ALIASES}
 
         expected = jax.jit(jax.vmap(simulate))(theta)
-        for evaluator in (evaluator, from_paramrf(model, frequency=frequency, features=["s11", "s21_db"], reproducible=False)):
-            found = evaluator.model_features(theta)
+        for options in ({}, {"reproducible": False}):
+            again = from_paramrf(model, frequency=frequency, features=ALIASES, **options)
+            found = again.model_features(theta)
             for name in expected:
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
         direct = prf.unwrap(prf.update(model, space.unpack(theta[0])))
@@ -95,8 +98,10 @@ def test_arrays_ties_and_refusals() -> None:
         tied = prf.tie(a ** b, "b", "a", fn=lambda x: 2 * x)
         evaluator = from_paramrf(tied, frequency=frequency, features="s11")
         assert evaluator.space.names == ("a",)
-        same = from_paramrf(R(prf.Bounded(1.0, 27.0, name="a")), frequency=frequency, features="s11")
-        np.testing.assert_allclose(evaluator.model_features([3.0]), same.model_features([9.0]), rtol=1e-12)
+        single = R(prf.Bounded(1.0, 27.0, name="a"))
+        same = from_paramrf(single, frequency=frequency, features="s11")
+        tied, alone = evaluator.model_features([3.0]), same.model_features([9.0])
+        np.testing.assert_allclose(tied, alone, rtol=1e-12)
 
         def refused(model, error, sentence, features="s11"):
             try:
@@ -110,8 +115,9 @@ def test_arrays_ties_and_refusals() -> None:
         refused(R(prf.Fixed(3.0)), ValueError, "no free parameter")
         refused(a, EvaluationError, "features is []", [])
         refused(a, EvaluationError, "features is 3", 3)
-        shifted = D.Transformed(D.Normal(0.0, 1.0), prf.stats.bijectors.ScalarAffine(jnp.array(3.0)))
-        refused(R(prf.Random(shifted, value=3.0, name="odd")), ParameterError, "'odd': the prior Transformed")
+        shift = prf.stats.bijectors.ScalarAffine(jnp.array(3.0))
+        odd = prf.Random(D.Transformed(D.Normal(0.0, 1.0), shift), value=3.0, name="odd")
+        refused(R(odd), ParameterError, "'odd': the prior Transformed")
     """)
 
 

@@ -85,7 +85,8 @@ def test_two_devices_share_a_batch_and_give_the_same_bits() -> None:
             assert {d.id for d in one._programs[""]._lanes} == {1}
             for name in together:
                 assert together[name].tobytes() == alone[name].tobytes(), name
-                assert two.model_features(theta[299])[name].tobytes() == together[name][299].tobytes()
+                last = two.model_features(theta[299])[name]
+                assert last.tobytes() == together[name][299].tobytes(), name
         buckets = FeatureEvaluator(simulator, space, reproducible=False).model_features(theta)
         np.testing.assert_allclose(buckets["x"], together["x"], rtol=1e-12)
         print("same")
