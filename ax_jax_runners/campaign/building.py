@@ -18,17 +18,18 @@ def build_experiment(name: str, runner: TaskRunner, goals: Goals) -> Experiment:
         runner: Holds the task: its space becomes the search space.
         goals: What to optimise; the outputs that it does not name become tracking metrics.
     """
+    task = runner.bound_task
     better = {name: weight < 0 for form in goals.objectives for name, weight in form}
     for constraint in goals.constraints:
         for output, weight in constraint.coefficients:
             better.setdefault(output, weight > 0)
     metrics = {
         output: OutputMetric(to_identifier(output), lower_is_better=better.get(output))
-        for output in runner.task.outputs
+        for output in task.outputs
     }
     return Experiment(
         name=name,
-        search_space=runner.task.space.to_ax(),
+        search_space=task.space.to_ax(),
         optimization_config=ax_optimization_config(goals),
         metrics=list(metrics.values()),
         runner=runner,

@@ -9,33 +9,30 @@ from typing import Any, Self
 
 import pandas as pd
 from ax.api.client import Client
-from ax.core.base_trial import TrialStatus
 from ax.core.experiment import Experiment
+from ax.core.trial_status import TrialStatus
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
 from ax.orchestration.orchestrator import FailureRateExceededError
 
-from ax_jax_runners.campaign import identity, loading
 from ax_jax_runners.campaign.attaching import Measured, attach_trial
-from ax_jax_runners.campaign.building import build_experiment
-from ax_jax_runners.campaign.generation import build_strategy
+from ax_jax_runners.campaign.founding import check_total, found_or_open, reopen, runner_for
 from ax_jax_runners.campaign.interruption import interruptible
-from ax_jax_runners.campaign.objectives import Goals, read_goals
+from ax_jax_runners.campaign.loading import open_client
+from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.options import RunOptions
 from ax_jax_runners.campaign.progress import ProgressLine
-from ax_jax_runners.campaign.recorder import Recorder, take_lease
-from ax_jax_runners.campaign.registration import create
-from ax_jax_runners.campaign.registry import registry_bundle
+from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.results import Best, best_of, to_frame
 from ax_jax_runners.campaign.scheduler import Scheduler, immediate_options
-from ax_jax_runners.errors import CampaignError, CampaignExists, ConfigurationError
-from ax_jax_runners.runners import JaxRunner
+from ax_jax_runners.errors import AxJaxError, CampaignError, ConfigurationError, StoreError
 from ax_jax_runners.runners.base import TaskRunner
-from ax_jax_runners.store import Store, campaigns
+from ax_jax_runners.store import Store
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.tasks import Task
 
 DEFAULT_TRIALS = 20
+_LONGEST_DETAIL = 10_000
 
 
 class Campaign:
@@ -80,55 +77,26 @@ class Campaign:
         timeout: float | None = None,
         seed: int = 0,
     ) -> None:
-        _check_name(name)
-        _check_total(trials)
         if isinstance(outcome_constraints, str):
             raise ConfigurationError(
                 f"outcome_constraints is the text {outcome_constraints!r}; give a list of texts."
             )
-        opened = store if isinstance(store, Store) else Store.open(store)
-        runner = _runner(task, runner, seed, opened)
+        check_total(trials)
         options = RunOptions(batch_size, timeout, global_stopping)
-        goals = read_goals(objective, outcome_constraints, runner.task.outputs)
-        configuration = identity.configuration(
-            runner,
+        opened = store if isinstance(store, Store) else Store.open(store)
+        self._live = found_or_open(
+            name,
+            runner_for(task, runner, seed=seed, store=opened),
+            store=opened,
             objective=objective,
             outcome_constraints=outcome_constraints,
             generation=generation,
+            options=options,
+            trials=trials,
             seed=seed,
         )
-        bundle = registry_bundle(tasks=(runner.task,))
-        with opened.reading() as connection:
-            record = campaigns.find_campaign(connection, name)
-        if record is None:
-            experiment = build_experiment(name, runner, goals)
-            strategy = build_strategy(
-                generation,
-                search_space=experiment.search_space,
-                batch_size=batch_size,
-                seed=seed,
-            )
-            record = create(
-                opened,
-                experiment,
-                strategy,
-                bundle,
-                configuration=configuration,
-                options=options.to_json(bundle),
-                total_trials=trials,
-            )
-            self._adopt(opened, record, experiment, strategy, bundle, goals, options, token=0)
-            return
-        differing = identity.differences(record.configuration, configuration)
-        if differing:
-            raise CampaignExists(
-                f"Campaign {name!r} exists in {opened.description} with another configuration: "
-                f"{'; '.join(differing)}. Choose another name, or load it with Campaign.load."
-            )
-        stored = loading.load(opened, record, bundle, runner)
-        self._adopt(opened, record, *stored, bundle, goals, options, token=None)
-        if trials is not None:
-            self._total = trials
+        self._total = trials or self._live.record.total_trials
+        self._was_interrupted = False
 
     @classmethod
     def load(
@@ -153,21 +121,10 @@ class Campaign:
             TaskChanged: The task computes something else than the stored one.
         """
         opened = store if isinstance(store, Store) else Store.open(store)
-        with opened.reading() as connection:
-            record = campaigns.load_campaign(connection, name)
-        bundle = registry_bundle(
-            tasks=() if task is None else (task,), accept_changed=accept_changed
-        )
-        loading.check_task(record, task, accept_changed=accept_changed)
-        experiment, strategy = loading.load(opened, record, bundle)
-        stored = record.configuration
-        goals = read_goals(
-            stored["objective"], stored["outcome_constraints"], tuple(stored["outputs"])
-        )
-        options = RunOptions.from_json(record.options, bundle)
         self = cls.__new__(cls)
-        self._adopt(opened, record, experiment, strategy, bundle, goals, options, token=None)
-        self._has_stored_runner = True
+        self._live = reopen(name, task, store=opened, accept_changed=accept_changed)
+        self._total = self._live.record.total_trials
+        self._was_interrupted = False
         return self
 
     def run(
@@ -192,25 +149,29 @@ class Campaign:
             CampaignError: Too many trials failed.
             StoreError: The database failed; what was computed is kept and written by the next run.
         """
-        _check_total(trials)
+        check_total(trials)
         total = trials or self._total or DEFAULT_TRIALS
         if self.trials_begun >= total and not self._in_flight():
             return self
-        recorder = self._take_over()
-        finished = False
-        try:
+        live = self._live
+        with live.writing() as recorder:
             self._total = total
             recorder.set_state(
-                "running", options=self._options.to_json(self._bundle), total_trials=total
+                "running", options=live.options.to_json(live.bundle), total_trials=total
             )
-            finished = self._drive(recorder, total, timeout or self._options.timeout, progress)
-        except FailureRateExceededError as error:
-            recorder.set_state("failed", detail=str(error))
-            raise CampaignError(self._failure_sentence()) from error
-        else:
+            try:
+                finished = self._drive(recorder, total, timeout or live.options.timeout, progress)
+            except StoreError:
+                raise
+            except FailureRateExceededError as error:
+                sentence = self._failure_sentence()
+                recorder.set_state("failed", detail=sentence)
+                raise CampaignError(sentence) from error
+            except BaseException as error:
+                detail = str(error) if isinstance(error, AxJaxError) else repr(error)
+                recorder.set_state("stopped", detail=detail[:_LONGEST_DETAIL])
+                raise
             recorder.set_state("complete" if finished else "stopped")
-        finally:
-            recorder.release()
         return self
 
     def attach(self, parameters: Mapping[str, Any], outputs: Measured | None = None) -> int:
@@ -224,20 +185,17 @@ class Campaign:
         Returns:
             The trial's index.
         """
-        recorder = self._take_over()
-        try:
+        with self._live.writing() as recorder:
+            task = self._live.runner.bound_task
             trial, rows = attach_trial(
-                self.experiment, self._space(), self._goals, self.outputs, parameters, outputs
+                self.experiment, task.space, self.goals, self.outputs, parameters, outputs
             )
             recorder.save_trials(self.experiment, [trial], {trial.index: rows} if rows else {})
-        finally:
-            recorder.release()
         return trial.index
 
     def retry_failed(self, *, progress: bool | None = None) -> Self:
         """Run every failed trial again, under its own index."""
-        recorder = self._take_over()
-        try:
+        with self._live.writing() as recorder:
             again = list(self.experiment.trials_by_status[TrialStatus.FAILED])
             for trial in again:
                 trial._status = TrialStatus.CANDIDATE
@@ -246,8 +204,6 @@ class Campaign:
                 trial._run_metadata = {}
             if again:
                 recorder.save_trials(self.experiment, again, {})
-        finally:
-            recorder.release()
         return self.run(trials=max(len(self.experiment.trials), 1), progress=progress)
 
     def best(self) -> Best | tuple[Best, ...]:
@@ -256,7 +212,7 @@ class Campaign:
         Raises:
             NoFeasibleArm: No complete arm keeps the constraints.
         """
-        return best_of(self.experiment, self._goals)
+        return best_of(self.experiment, self.goals)
 
     def to_frame(self) -> pd.DataFrame:
         """One row an arm: trial_index, arm_name, trial_status, the parameters, the outputs."""
@@ -270,36 +226,46 @@ class Campaign:
 
     def client(self) -> Client:
         """An Ax `Client` on the same database, with a session of its own, for Ax's analyses."""
-        return loading.open_client(self.store, self.name, self._bundle)
+        return open_client(self.store, self.name, self._live.bundle)
 
     @property
     def name(self) -> str:
-        return self._record.name
+        return self._live.record.name
+
+    @property
+    def store(self) -> Store:
+        """Its database and files."""
+        return self._live.store
+
+    @property
+    def options(self) -> RunOptions:
+        """How it is run: batch size, timeout, global stopping."""
+        return self._live.options
 
     @property
     def experiment(self) -> Experiment:
         """The Ax experiment, live."""
-        return self._experiment
+        return self._live.experiment
 
     @property
     def generation_strategy(self) -> GenerationStrategy:
         """The Ax generation strategy, live."""
-        return self._strategy
+        return self._live.strategy
 
     @property
     def goals(self) -> Goals:
         """Objectives and constraints as linear forms of outputs."""
-        return self._goals
+        return self._live.goals
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The outputs that the task reports."""
-        return tuple(self._record.configuration["outputs"])
+        return tuple(self._live.record.configuration["outputs"])
 
     @property
     def record(self) -> CampaignRecord:
         """The campaign's row in the store, as last read."""
-        return self._record
+        return self._live.record
 
     @property
     def total_trials(self) -> int | None:
@@ -309,76 +275,28 @@ class Campaign:
     @property
     def trials_begun(self) -> int:
         """Trials that are past waiting."""
-        waiting = self._experiment.trials_by_status[TrialStatus.CANDIDATE]
-        return len(self._experiment.trials) - len(waiting)
+        waiting = self.experiment.trials_by_status[TrialStatus.CANDIDATE]
+        return len(self.experiment.trials) - len(waiting)
 
     @property
     def was_interrupted(self) -> bool:
         """Whether Ctrl-C or SIGTERM ended the last `run`."""
         return self._was_interrupted
 
-    def _adopt(
-        self,
-        store: Store,
-        record: CampaignRecord,
-        experiment: Experiment,
-        strategy: GenerationStrategy,
-        bundle: Any,
-        goals: Goals,
-        options: RunOptions,
-        *,
-        token: int | None,
-    ) -> None:
-        self.store = store
-        self._record = record
-        self._experiment = experiment
-        self._strategy = strategy
-        self._bundle = bundle
-        self._goals = goals
-        self._options = options
-        self._total = record.total_trials
-        # The lease that this object's state belongs to: any other writer makes it stale.
-        self._token = token
-        self._recorder: Recorder | None = None
-        self._was_interrupted = False
-        self._has_stored_runner = False
-
-    def _take_over(self) -> Recorder:
-        """Become the writer; read everything again when somebody else has written since."""
-        lease = take_lease(self.store, self._record)
-        if self._recorder is not None and lease.token == self._recorder.lease.token + 1:
-            self._recorder.lease = lease
-            self._recorder.flush(self._experiment)
-            return self._recorder
-        if self._token is None or lease.token != self._token + 1:
-            runner = self._experiment.runner
-            with self.store.reading() as connection:
-                self._record = campaigns.load_campaign(connection, self.name)
-            self._experiment, self._strategy = loading.load(
-                self.store, self._record, self._bundle, runner
-            )
-        live = self._experiment.runner
-        if self._has_stored_runner and isinstance(live, TaskRunner):
-            # The stored folder is that of the store where the campaign began, which may be another.
-            live.directory = str(self.store.files.folder) if self.store.files else None
-        self._recorder = Recorder(self.store, self._record, lease, self._bundle)
-        return self._recorder
-
     def _drive(
         self, recorder: Recorder, total: int, timeout: float | None, progress: bool | None
     ) -> bool:
         options = immediate_options(
-            self._options.batch_size,
-            global_stopping_strategy=self._options.global_stopping,
+            self.options.batch_size, global_stopping_strategy=self.options.global_stopping
         )
         line = ProgressLine(self, total, started=time.monotonic(), show=progress)
         with line, interruptible(line.say_stopping) as asked:
             scheduler = Scheduler(
-                self._experiment,
-                self._strategy,
+                self.experiment,
+                self.generation_strategy,
                 options=options,
                 recorder=recorder,
-                seed=self._record.configuration["seed"],
+                seed=self.record.configuration["seed"],
             )
             reached = scheduler.run_to(
                 total, timeout=timeout, should_stop=asked.is_set, on_progress=line.update
@@ -388,53 +306,12 @@ class Campaign:
             return reached or not scheduler.is_interrupted
 
     def _in_flight(self) -> bool:
-        return bool(self._experiment.trials_by_status[TrialStatus.RUNNING])
-
-    def _space(self) -> Any:
-        runner = self._experiment.runner
-        assert isinstance(runner, TaskRunner)
-        return runner.task.space
+        return bool(self.experiment.trials_by_status[TrialStatus.RUNNING])
 
     def _failure_sentence(self) -> str:
-        failed = self._experiment.trials_by_status[TrialStatus.FAILED]
+        failed = self.experiment.trials_by_status[TrialStatus.FAILED]
         reasons = [trial.status_reason for trial in failed if trial.status_reason]
         return (
             f"Campaign {self.name!r}: {len(failed)} of {self.trials_begun} trials failed, more "
             f"than nine in ten; the last reason: {reasons[-1] if reasons else 'none was given'}"
-        )
-
-
-def _runner(
-    task: Task | None, runner: TaskRunner | None, seed: int, store: Store
-) -> TaskRunner:
-    if (task is None) == (runner is None):
-        given = "neither" if task is None else "both"
-        raise ConfigurationError(f"A campaign takes a task or a runner; {given} was given.")
-    if runner is not None:
-        if not isinstance(runner, TaskRunner):
-            raise ConfigurationError(
-                f"The runner is a {type(runner).__name__}, which holds no task; give one of "
-                "ax_jax_runners.runners, or use the Scheduler."
-            )
-        return runner
-    if not isinstance(task, Task):
-        raise ConfigurationError(
-            f"The task is a {type(task).__name__}; give a FeatureTask, or an object with space, "
-            "outputs, begin, advance and progress."
-        )
-    folder = store.files.folder if store.files is not None else None
-    return JaxRunner(task, seed=seed, directory=folder)
-
-
-def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not name.strip() or len(name) > 100 or "\x00" in name:
-        raise ConfigurationError(
-            f"Campaign name {name!r}: give a text of 1 to 100 characters that is not blank."
-        )
-
-
-def _check_total(trials: int | None) -> None:
-    if trials is not None and (not isinstance(trials, int) or trials < 1):
-        raise ConfigurationError(
-            f"trials is {trials!r}; give the total number of trials, at least 1."
         )

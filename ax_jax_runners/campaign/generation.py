@@ -80,9 +80,7 @@ def _quasi_random(node: GenerationNode, search_space: SearchSpace, seed: int) ->
     options: dict[str, Any] = {"seed": seed, "deduplicate": repeats}
     return GenerationNode(
         name=node.name,
-        generator_specs=[
-            GeneratorSpec(generator_enum=Generators.SOBOL, generator_kwargs=options)
-        ],
+        generator_specs=[GeneratorSpec(generator_enum=Generators.SOBOL, generator_kwargs=options)],
         transition_criteria=node.transition_criteria,
         pausing_criteria=node.pausing_criteria,
         should_deduplicate=repeats,

@@ -27,18 +27,19 @@ def configuration(
 
     Execution settings (batch size, totals, folders) are left out: they may change between runs.
     """
-    identity = task_identity(runner.task)
+    task = runner.bound_task
+    identity = task_identity(task)
     return {
         "version": CONFIGURATION_VERSION,
         "task": {"reference": identity.reference, "digest": identity.digest},
-        "parameters": _plain(runner.task.space.describe()),
-        "outputs": list(runner.task.outputs),
+        "parameters": _plain(task.space.describe()),
+        "outputs": list(task.outputs),
         "runner": type(runner).__name__,
         "objective": objective,
         "outcome_constraints": list(outcome_constraints),
         "generation": generation if isinstance(generation, str) else generation.name,
         "seed": seed,
-        "program": program(runner.task),
+        "program": program(task),
     }
 
 

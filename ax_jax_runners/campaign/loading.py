@@ -57,7 +57,7 @@ def check_task(record: CampaignRecord, task: Task | None, *, accept_changed: boo
 
 def open_client(store: Store, name: str, bundle: RegistryBundleBase) -> Client:
     """An Ax Client that loads the experiment by a session factory of its own."""
-    from ax.api.client import StorageConfig
+    from ax.api.configs import StorageConfig
     from ax.storage.sqa_store.db import init_engine_and_session_factory
 
     # Ax keeps one factory for the whole process; without force it would go on using another

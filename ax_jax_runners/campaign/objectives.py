@@ -52,9 +52,7 @@ class Goals:
         return all(constraint.slack(outputs) >= 0 for constraint in self.constraints)
 
 
-def read_goals(
-    objective: str, outcome_constraints: Sequence[str], outputs: Sequence[str]
-) -> Goals:
+def read_goals(objective: str, outcome_constraints: Sequence[str], outputs: Sequence[str]) -> Goals:
     """Read an objective and constraints on a task's outputs.
 
     Args:

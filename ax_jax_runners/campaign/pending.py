@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from ax.core.base_trial import TrialStatus
 from ax.core.experiment import Experiment
 from ax.core.observation import ObservationFeatures
+from ax.core.trial_status import TrialStatus
 
 _WITHOUT_DATA = (
     TrialStatus.CANDIDATE,

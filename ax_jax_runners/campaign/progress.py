@@ -1,4 +1,4 @@
-"""One live line about a running campaign: trials done, running and failed, best value, time left."""
+"""One live line about a running campaign: trials done, running, failed; best value; time left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ax.core.base_trial import TrialStatus
+from ax.core.trial_status import TrialStatus
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -13,6 +13,7 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 from sqlalchemy import Connection
 
+from ax_jax_runners.files import FileStore
 from ax_jax_runners.metrics.names import from_identifier
 from ax_jax_runners.store import Store, attempts, campaigns, events, leases, observations, trials
 from ax_jax_runners.store.campaigns import CampaignRecord
@@ -137,15 +138,14 @@ class Recorder:
         self.store.transact(lambda connection: leases.release(connection, self.lease))
 
     def _artifacts(self, ended: Sequence[BaseTrial]) -> list[ArtifactAddress]:
-        rows = []
-        for trial in ended:
-            for arm, outcome in arm_outcomes(trial).items():
-                for name, sha256 in outcome.get("artifacts", {}).items():
-                    path = self.store.files.path(sha256) if self.store.files else None
-                    size = path.stat().st_size if path is not None and path.exists() else 0
-                    kind = path.suffix.lstrip(".") if path is not None else "npz"
-                    rows.append(ArtifactAddress(trial.index, arm, name, sha256, size, kind))
-        return rows
+        files = self.store.files
+        return [
+            # A runner keeps an arm's arrays in one npz archive.
+            ArtifactAddress(trial.index, arm, name, sha256, _size(files, sha256), "npz")
+            for trial in ended
+            for arm, outcome in arm_outcomes(trial).items()
+            for name, sha256 in outcome.get("artifacts", {}).items()
+        ]
 
 
 def take_lease(store: Store, record: CampaignRecord) -> Lease:
@@ -195,3 +195,9 @@ def _observations(ended: Sequence[BaseTrial], data: TrialData) -> list[Observati
 
 def _finite(value: float) -> float | None:
     return float(value) if abs(value) < float("inf") else None
+
+
+def _size(files: FileStore | None, sha256: str) -> int:
+    path = None if files is None else files.path(sha256)
+    # A runner with a folder of its own keeps its files there.
+    return path.stat().st_size if path is not None and path.exists() else 0

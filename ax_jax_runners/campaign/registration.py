@@ -14,12 +14,11 @@ from ax_jax_runners.campaign.recorder import Recorder, take_lease
 from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import CampaignExists
 from ax_jax_runners.store import Store, campaigns, events, experiments
+from ax_jax_runners.store.ax_session import saved_id
 from ax_jax_runners.store.campaigns import CampaignRecord
 
 
-def register(
-    store: Store, experiment: Experiment, strategy: GenerationStrategy
-) -> Recorder:
+def register(store: Store, experiment: Experiment, strategy: GenerationStrategy) -> Recorder:
     """Store a new experiment and its strategy, and become its writer.
 
     Raises:
@@ -56,11 +55,10 @@ def create(
         experiments.save_experiment(
             connection, experiment=experiment, strategy=strategy, bundle=bundle
         )
-        assert experiment.db_id is not None
         record = campaigns.create_campaign(
             connection,
             name=experiment.name,
-            experiment_id=experiment.db_id,
+            experiment_id=saved_id(experiment),
             configuration=configuration,
             options=options,
             total_trials=total_trials,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
-from ax.core.base_trial import BaseTrial, TrialStatus
+from ax.core.base_trial import BaseTrial
 from ax.core.experiment import Experiment
+from ax.core.trial_status import TrialStatus
 
 from ax_jax_runners.campaign.best import Best as Best
 from ax_jax_runners.campaign.best import best_among

@@ -301,7 +301,7 @@ class Scheduler(Orchestrator):
     def _fetch_and_process_trials_data_results(self, trial_indices: Iterable[int]) -> Any:
         results = super()._fetch_and_process_trials_data_results(trial_indices)
         for index, by_metric in results.items():
-            rows = [row for r in by_metric.values() if r.is_ok() for row in r.ok._data_rows]
+            rows = [row for r in by_metric.values() if r.is_ok() for row in r.unwrap()._data_rows]
             if rows:
                 self._fetched[index] = rows
         return results

@@ -59,11 +59,22 @@ class TaskRunner(StorableRunner):
             TaskNotBound: The task was not given again on load.
             TaskChanged: The given task computes something else than the stored one.
         """
+        task = self.bound_task
+        if self._execution is None:
+            self._execution = self.start_execution(task)
+        return self._execution
+
+    @property
+    def bound_task(self) -> Task:
+        """The task, ready to run.
+
+        Raises:
+            TaskNotBound: The task was not given again on load.
+            TaskChanged: The given task computes something else than the stored one.
+        """
         if isinstance(self._task, UnboundTask):
             raise_unbound(self._task)
-        if self._execution is None:
-            self._execution = self.start_execution(self._task)
-        return self._execution
+        return self._task
 
     def run(self, trial: BaseTrial) -> dict[str, Any]:
         """Run one trial; see `run_multiple`."""

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ax.storage.sqa_store import db
+from ax.utils.common.base import Base
 from sqlalchemy import Connection
 from sqlalchemy.orm import scoped_session, sessionmaker
+
+from ax_jax_runners.errors import StoreError
 
 _BINDING = threading.RLock()
 
@@ -40,3 +43,14 @@ def ax_sessions_on(connection: Connection) -> Iterator[None]:
         finally:
             factory.remove()
             db.SESSION_FACTORY = before
+
+
+def saved_id(ax_object: Base) -> int:
+    """The database id of an experiment or trial that has been stored.
+
+    Raises:
+        StoreError: It has not.
+    """
+    if ax_object.db_id is None:
+        raise StoreError(f"{ax_object!r} is not stored yet; save it before what belongs to it.")
+    return ax_object.db_id

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ax.storage.sqa_store.db import Base
 from ax.storage.sqa_store.sqa_classes import SQAExperiment
 from ax.storage.sqa_store.timestamp import IntTimestamp
 from sqlalchemy import BigInteger, Connection, MetaData, String, Table, Text, inspect, text
@@ -40,9 +39,9 @@ _INDEXES = (
 @cache
 def portable_metadata() -> MetaData:
     """A copy of Ax's table definitions that every supported database accepts."""
-    assert SQAExperiment.__table__ is not None  # importing the module declares the tables
     copy = MetaData()
-    for table in Base.metadata.sorted_tables:
+    # Importing the module of its classes is what declares Ax's tables.
+    for table in SQAExperiment.metadata.sorted_tables:
         _widen(table.to_metadata(copy))
     return copy
 

@@ -24,6 +24,7 @@ from ax_jax_runners.errors import (
 BUSY_SECONDS = 30.0
 """How long a writer waits for another writer's transaction."""
 
+_BUSY_MILLISECONDS = int(BUSY_SECONDS * 1000)
 _DISK_FULL_STATES = {"53100", "53000"}
 _READ_ONLY_STATES = {"25006"}
 
@@ -162,7 +163,7 @@ def _postgresql_engine(url: URL) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 10,
-                "options": f"-c lock_timeout={int(BUSY_SECONDS * 1000)} -c statement_timeout=120000",
+                "options": f"-c lock_timeout={_BUSY_MILLISECONDS} -c statement_timeout=120000",
             },
         )
     except ModuleNotFoundError as error:

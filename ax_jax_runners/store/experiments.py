@@ -14,7 +14,7 @@ from ax.storage.sqa_store.load import _load_experiment, _load_generation_strateg
 from ax.storage.sqa_store.save import _save_experiment, _save_generation_strategy
 from sqlalchemy import Connection
 
-from ax_jax_runners.store.ax_session import ax_sessions_on
+from ax_jax_runners.store.ax_session import ax_sessions_on, saved_id
 from ax_jax_runners.store.observations import read_observations
 
 _TRIALS_PER_QUERY = 10_000
@@ -62,10 +62,9 @@ def load_experiment(
         strategy = _load_generation_strategy_by_experiment_name(
             name, decoder=bundle.decoder, experiment=experiment, reduced_state=True
         )
-    assert experiment.db_id is not None
     # Ax asks for no order, and PostgreSQL puts updated rows last.
     experiment._trials = dict(sorted(experiment._trials.items()))
-    _make_exact(experiment, read_observations(connection, experiment.db_id), output_of)
+    _make_exact(experiment, read_observations(connection, saved_id(experiment)), output_of)
     return experiment, strategy
 
 

@@ -91,9 +91,7 @@ def release(connection: Connection, lease: Lease) -> None:
 
 def holder(connection: Connection, campaign_id: int) -> Owner | None:
     """The live owner of a campaign's lease, if any."""
-    row = connection.execute(
-        select(table).where(table.c.campaign_id == campaign_id)
-    ).one_or_none()
+    row = connection.execute(select(table).where(table.c.campaign_id == campaign_id)).one_or_none()
     if row is None or row.expires <= database_time(connection):
         return None
     owner = Owner.from_json(row.owner)

@@ -31,6 +31,8 @@ from ax.storage.sqa_store.sqa_classes import (
 from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, select, update
 from sqlalchemy import inspect as inspect_mapping
 
+from ax_jax_runners.store.ax_session import saved_id
+
 Ids = Callable[[], None]
 """Gives the written objects their database ids; call it once the transaction is committed."""
 
@@ -54,13 +56,12 @@ def write_trials(
         strategy: The generation strategy whose position is stored with them.
         strategy_runs: Those of the trials' generator runs that the strategy made.
     """
-    experiment_id = experiment.db_id
-    assert experiment_id is not None
+    experiment_id = saved_id(experiment)
     fresh = [trial for trial in trials if trial.db_id is None]
     # A commit whose answer was lost is tried again: what it wrote is then known by its index.
     written = _ids_by_index(connection, experiment_id, [trial.index for trial in fresh])
     new = [trial for trial in fresh if trial.index not in written]
-    ids = {trial.index: trial.db_id for trial in trials if trial.db_id is not None} | written
+    ids = {t.index: t.db_id for t in trials if t.db_id is not None} | written
     known = [trial for trial in trials if trial.index in ids]
     assign = _insert(connection, encoder, experiment_id, new, strategy, strategy_runs)
     _update(connection, known, ids)
@@ -148,9 +149,7 @@ def _insert(
     return assign_ids
 
 
-def _update(
-    connection: Connection, trials: Sequence[BaseTrial], ids: Mapping[int, int | None]
-) -> None:
+def _update(connection: Connection, trials: Sequence[BaseTrial], ids: Mapping[int, int]) -> None:
     if not trials:
         return
     table = _table(SQATrial)
@@ -169,9 +168,7 @@ def _update(
             for trial in trials
         ],
     )
-    _replace_abandoned(
-        connection, {row: trial for trial in trials if (row := ids[trial.index]) is not None}
-    )
+    _replace_abandoned(connection, {ids[trial.index]: trial for trial in trials})
 
 
 def _replace_abandoned(connection: Connection, trials: Mapping[int, BaseTrial]) -> None:
@@ -213,7 +210,7 @@ def _update_strategy(
 
 def _ids_by_index(
     connection: Connection, experiment_id: int, indices: Sequence[int]
-) -> dict[int, int | None]:
+) -> dict[int, int]:
     if not indices:
         return {}
     table = _table(SQATrial)
@@ -272,8 +269,9 @@ def _data_json(rows: Sequence[DataRow]) -> str:
     }
     if any(row.step is not None for row in rows):
         columns["step"] = [_finite(row.step) for row in rows]
+    numbered = [str(i) for i in range(len(rows))]
     return json.dumps(
-        {name: {str(i): value for i, value in enumerate(values)} for name, values in columns.items()},
+        {name: dict(zip(numbered, values, strict=True)) for name, values in columns.items()},
         allow_nan=False,
     )
 

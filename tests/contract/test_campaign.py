@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ax.core.base_trial import TrialStatus
+from ax.core.trial_status import TrialStatus
 from ax.global_stopping.strategies.improvement import ImprovementGlobalStoppingStrategy
 from ax.orchestration.orchestrator import Orchestrator
 from ax.orchestration.orchestrator_options import TrialType
@@ -253,9 +253,7 @@ def test_the_same_configuration_opens_and_another_is_refused(store: Store) -> No
     wider = ParameterSpace([*SPACE.parameters[:2], Parameter("c", lower=-2.0, upper=1.0)])
     changed = FeatureTask(FeatureEvaluator(curve, wider), outputs=TASK.output_functions)
     with pytest.raises(CampaignExists, match="parameters"):
-        Campaign(
-            "fit", changed, objective=OBJECTIVE, generation="sobol", seed=3, store=store
-        )
+        Campaign("fit", changed, objective=OBJECTIVE, generation="sobol", seed=3, store=store)
 
 
 def test_a_changed_function_is_refused_unless_accepted(store: Store) -> None:
@@ -290,8 +288,8 @@ def test_options_come_back(store: Store) -> None:
     make(store, batch_size=5, trials=7, timeout=60.0, global_stopping=stopping)
     loaded = Campaign.load("fit", TASK, store=store)
     assert loaded.total_trials == 7
-    assert (loaded._options.batch_size, loaded._options.timeout) == (5, 60.0)
-    assert loaded._options.global_stopping == stopping
+    assert (loaded.options.batch_size, loaded.options.timeout) == (5, 60.0)
+    assert loaded.options.global_stopping == stopping
 
 
 def test_global_stopping_completes_a_campaign_early(store: Store) -> None:
@@ -388,9 +386,7 @@ def test_a_model_does_not_come_back_to_arms_that_failed(tmp_path: Path) -> None:
 
 def test_the_scheduler_alone_stores_and_ax_reads_it(store: Store) -> None:
     experiment = build_experiment("plain", JaxRunner(TASK), read_goals("N", (), TASK.outputs))
-    strategy = build_strategy(
-        "sobol", search_space=experiment.search_space, batch_size=4, seed=1
-    )
+    strategy = build_strategy("sobol", search_space=experiment.search_space, batch_size=4, seed=1)
     scheduler = Scheduler(experiment, strategy, store=store, options=immediate_options(4))
     assert scheduler.run_to(6)
     before = db.SESSION_FACTORY
@@ -412,9 +408,7 @@ def test_the_scheduler_alone_stores_and_ax_reads_it(store: Store) -> None:
 
 def test_batch_trials_abandon_their_bad_arms(store: Store) -> None:
     experiment = build_experiment("batches", JaxRunner(TASK), read_goals("N", (), TASK.outputs))
-    strategy = build_strategy(
-        "sobol", search_space=experiment.search_space, batch_size=4, seed=1
-    )
+    strategy = build_strategy("sobol", search_space=experiment.search_space, batch_size=4, seed=1)
     options = immediate_options(1, trial_type=TrialType.BATCH_TRIAL)
     object.__setattr__(options, "batch_size", 40)
     scheduler = Scheduler(experiment, strategy, store=store, options=options)

@@ -456,7 +456,8 @@ def test_arrays_that_cannot_be_kept_fail_the_trial(runners_case, tmp_path):
 # ---- copies and storage
 
 
-def test_copies_are_equal_and_start_fresh(runners_case):
+def test_copies_are_equal_and_start_fresh(runners_case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     runner = runners_case.runner(directory="arrays")
     before = dict(vars(runner))
     trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])

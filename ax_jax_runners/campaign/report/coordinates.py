@@ -123,7 +123,8 @@ def parallel_figure(findings: Findings) -> go.Figure:
     figure.update_xaxes(
         tickvals=list(range(len(labels))),
         ticktext=[f"<b>{plain(name)}</b>" for name in labels],
-        range=[-0.35, len(labels) - 0.85],
+        range=[-0.35, len(labels) - 0.75],
+        ticklabeloverflow="allow",
         showgrid=False,
         showline=False,
         ticks="",

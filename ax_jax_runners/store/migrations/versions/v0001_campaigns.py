@@ -14,6 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
+    """Create the tables."""
     op.create_table(
         "campaign",
         sa.Column("id", _ID, primary_key=True),

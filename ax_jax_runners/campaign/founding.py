@@ -1,0 +1,157 @@
+"""Make a campaign, or open the one that is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ax.generation_strategy.generation_strategy import GenerationStrategy
+
+from ax_jax_runners.campaign import identity
+from ax_jax_runners.campaign.building import build_experiment
+from ax_jax_runners.campaign.generation import build_strategy
+from ax_jax_runners.campaign.live import LiveCampaign
+from ax_jax_runners.campaign.loading import check_task, load
+from ax_jax_runners.campaign.objectives import read_goals
+from ax_jax_runners.campaign.options import RunOptions
+from ax_jax_runners.campaign.registration import create
+from ax_jax_runners.campaign.registry import registry_bundle
+from ax_jax_runners.errors import CampaignExists, ConfigurationError
+from ax_jax_runners.runners import JaxRunner
+from ax_jax_runners.runners.base import TaskRunner
+from ax_jax_runners.store import Store, campaigns
+from ax_jax_runners.tasks import Task
+
+
+def found_or_open(
+    name: str,
+    runner: TaskRunner,
+    *,
+    store: Store,
+    objective: str,
+    outcome_constraints: Sequence[str],
+    generation: str | GenerationStrategy,
+    options: RunOptions,
+    trials: int | None,
+    seed: int,
+) -> LiveCampaign:
+    """Store a new campaign, or open the one of that name and configuration.
+
+    Raises:
+        ConfigurationError: An argument that cannot be used; nothing is stored.
+        CampaignExists: The name is taken by a campaign with another configuration.
+    """
+    check_name(name)
+    goals = read_goals(objective, outcome_constraints, runner.bound_task.outputs)
+    configuration = identity.configuration(
+        runner,
+        objective=objective,
+        outcome_constraints=outcome_constraints,
+        generation=generation,
+        seed=seed,
+    )
+    bundle = registry_bundle(tasks=(runner.bound_task,))
+    with store.reading() as connection:
+        record = campaigns.find_campaign(connection, name)
+    if record is not None:
+        differing = identity.differences(record.configuration, configuration)
+        if differing:
+            raise CampaignExists(
+                f"Campaign {name!r} exists in {store.description} with another configuration: "
+                f"{'; '.join(differing)}. Choose another name, or load it with Campaign.load."
+            )
+        stored = load(store, record, bundle, runner)
+        return LiveCampaign(store, record, *stored, bundle, goals, options)
+    experiment = build_experiment(name, runner, goals)
+    strategy = build_strategy(
+        generation,
+        search_space=experiment.search_space,
+        batch_size=options.batch_size,
+        seed=seed,
+    )
+    record = create(
+        store,
+        experiment,
+        strategy,
+        bundle,
+        configuration=configuration,
+        options=options.to_json(bundle),
+        total_trials=trials,
+    )
+    return LiveCampaign(store, record, experiment, strategy, bundle, goals, options, token=0)
+
+
+def reopen(name: str, task: Task | None, *, store: Store, accept_changed: bool) -> LiveCampaign:
+    """Open a stored campaign with its stored options.
+
+    Raises:
+        CampaignNotFound: There is no campaign of that name.
+        ConfigurationError: It was made with another task.
+        TaskChanged: The task computes something else than the stored one.
+    """
+    with store.reading() as connection:
+        record = campaigns.load_campaign(connection, name)
+    bundle = registry_bundle(tasks=() if task is None else (task,), accept_changed=accept_changed)
+    check_task(record, task, accept_changed=accept_changed)
+    experiment, strategy = load(store, record, bundle)
+    stored = record.configuration
+    goals = read_goals(stored["objective"], stored["outcome_constraints"], tuple(stored["outputs"]))
+    return LiveCampaign(
+        store,
+        record,
+        experiment,
+        strategy,
+        bundle,
+        goals,
+        RunOptions.from_json(record.options, bundle),
+        has_stored_runner=True,
+    )
+
+
+def runner_for(
+    task: Task | None, runner: TaskRunner | None, *, seed: int, store: Store
+) -> TaskRunner:
+    """The given runner, or a `JaxRunner` of the given task.
+
+    Raises:
+        ConfigurationError: Both or neither were given, or something that is neither.
+    """
+    if (task is None) == (runner is None):
+        given = "neither" if task is None else "both"
+        raise ConfigurationError(f"A campaign takes a task or a runner; {given} was given.")
+    if runner is not None:
+        if not isinstance(runner, TaskRunner):
+            raise ConfigurationError(
+                f"The runner is a {type(runner).__name__}, which holds no task; give one of "
+                "ax_jax_runners.runners, or use the Scheduler."
+            )
+        return runner
+    if not isinstance(task, Task):
+        raise ConfigurationError(
+            f"The task is a {type(task).__name__}; give a FeatureTask, or an object with space, "
+            "outputs, begin, advance and progress."
+        )
+    folder = store.files.folder if store.files is not None else None
+    return JaxRunner(task, seed=seed, directory=folder)
+
+
+def check_name(name: str) -> None:
+    """Refuse a campaign name that cannot be stored or shown.
+
+    Raises:
+        ConfigurationError: It is no text, blank, longer than 100 characters, or holds a NUL.
+    """
+    if not isinstance(name, str) or not name.strip() or len(name) > 100 or "\x00" in name:
+        raise ConfigurationError(
+            f"Campaign name {name!r}: give a text of 1 to 100 characters that is not blank."
+        )
+
+
+def check_total(trials: int | None) -> None:
+    """Refuse a total that is not a whole number of at least 1.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if trials is None or (isinstance(trials, int) and not isinstance(trials, bool) and trials > 0):
+        return
+    raise ConfigurationError(f"trials is {trials!r}; give the total number of trials, at least 1.")
