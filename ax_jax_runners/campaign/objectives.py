@@ -77,11 +77,7 @@ def read_goals(objective: str, outcome_constraints: Sequence[str], outputs: Sequ
             )
     constraints = tuple(_read_constraint(text, outputs) for text in outcome_constraints)
     for text, constraint in zip(outcome_constraints, constraints, strict=True):
-        if len(forms) == 1 and {name for name, _ in constraint.coefficients} & set(named):
-            raise ConfigurationError(
-                f"Outcome constraint {text!r} is on the objective {objective!r}; constrain other "
-                "outputs, or drop it: the best arm already has the best objective."
-            )
+        _check_against_objectives(text, constraint, objective, forms)
     return Goals(forms, constraints)
 
 
@@ -93,6 +89,30 @@ def ax_optimization_config(goals: Goals) -> OptimizationConfig:
         ", ".join(_ax_sum(form) for form in goals.objectives),
         [_ax_inequality(constraint) for constraint in goals.constraints] or None,
     )
+
+
+def _check_against_objectives(
+    text: str,
+    constraint: LinearConstraint,
+    objective: str,
+    forms: Sequence[Sequence[tuple[str, float]]],
+) -> None:
+    weights = {name: weight for form in forms for name, weight in form}
+    constrained = [name for name, _ in constraint.coefficients if name in weights]
+    if not constrained:
+        return
+    if len(forms) == 1 or len(constraint.coefficients) > 1:
+        raise ConfigurationError(
+            f"Outcome constraint {text!r} is on the objective {objective!r}; constrain other "
+            "outputs, or drop it: the best arm already has the best objective."
+        )
+    ((name, coefficient),) = constraint.coefficients
+    if coefficient * weights[name] > 0:
+        better = "largest" if weights[name] > 0 else "smallest"
+        raise ConfigurationError(
+            f"Outcome constraint {text!r} keeps {name!r} from the {better} values, which the "
+            f"objective {objective!r} looks for; turn it round, or drop it."
+        )
 
 
 def _read_form(objective: str, term: str, outputs: Sequence[str]) -> tuple[tuple[str, float], ...]:

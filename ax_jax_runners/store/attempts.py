@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, exists, func, insert, select, update
 
 from ax_jax_runners.store.clock import database_time
 from ax_jax_runners.store.tables import attempt
@@ -65,3 +66,18 @@ def close_attempts(
             )
             .values(status=status, reason=reason, ended=now)
         )
+
+
+def read_repeated(connection: Connection, experiment_id: int) -> Sequence[Row[Any]]:
+    """Attempts that another one followed, by trial and number."""
+    later = attempt.alias()
+    followed = exists().where(
+        later.c.experiment_id == attempt.c.experiment_id,
+        later.c.trial_index == attempt.c.trial_index,
+        later.c.attempt > attempt.c.attempt,
+    )
+    return connection.execute(
+        select(attempt)
+        .where(attempt.c.experiment_id == experiment_id, followed)
+        .order_by(attempt.c.trial_index, attempt.c.attempt)
+    ).all()

@@ -41,7 +41,7 @@ def test_ax_maximises_what_was_written(objective: str, expected: list) -> None:
 
 
 def test_several_objectives_are_kept_apart() -> None:
-    goals = read_goals("gain, -power", ["rms <= 1.5e-3", "power <= 4"], OUTPUTS)
+    goals = read_goals("gain, -power", ["rms <= 1.5e-3", "power <= 4", "gain >= 1"], OUTPUTS)
     config = ax_optimization_config(goals)
     assert config.objective.is_multi_objective
     assert goals.scores({"gain": 2.0, "power": 3.0}) == (2.0, -3.0)
@@ -81,6 +81,9 @@ def test_constraints_mean_the_same_here_and_in_ax(
         ("gain, -gain", [], "two objectives"),
         ("gain,", [], "not a linear expression"),
         ("gain", ["gain <= 3"], "on the objective"),
+        ("gain, -power", ["gain <= 3"], "turn it round"),
+        ("gain, -power", ["power >= 3"], "turn it round"),
+        ("gain, -power", ["gain + rms <= 3"], "on the objective"),
         ("gain", ["pwer <= 3"], "'pwer'"),
         ("gain", ["power"], "no relation"),
         ("gain", ["power < 3"], "exactly one"),

@@ -8,13 +8,12 @@ from typing import Any
 from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
 from ax.core.trial_status import TrialStatus
-from sqlalchemy import select
 
 from ax_jax_runners.campaign.recorder import arm_outcomes
 from ax_jax_runners.campaign.report.findings import Findings
 from ax_jax_runners.campaign.report.page import Section
 from ax_jax_runners.campaign.report.tables import Cell, paragraph, table, value_text
-from ax_jax_runners.store.tables import attempt
+from ax_jax_runners.store.attempts import read_repeated
 
 _BAD = {TrialStatus.FAILED, TrialStatus.ABANDONED}
 _MOST_ROWS = 500
@@ -78,14 +77,9 @@ def _parameters_text(parameters: Mapping[str, Any]) -> str:
 
 def _repeated(findings: Findings) -> list[list[Cell]]:
     """Attempts that another one followed, from the store's own record."""
-    query = (
-        select(attempt)
-        .where(attempt.c.experiment_id == findings.campaign.record.experiment_id)
-        .order_by(attempt.c.trial_index, attempt.c.attempt)
-    )
-    with findings.campaign.store.reading() as connection:
-        rows = connection.execute(query).all()
-    last = {row.trial_index: row.attempt for row in rows}
+    campaign = findings.campaign
+    with campaign.store.reading() as connection:
+        rows = read_repeated(connection, campaign.record.experiment_id)
     return [
         [
             str(row.trial_index),
@@ -94,5 +88,4 @@ def _repeated(findings: Findings) -> list[list[Cell]]:
             row.reason or "No reason was recorded.",
         ]
         for row in rows
-        if row.attempt < last[row.trial_index]
     ]
