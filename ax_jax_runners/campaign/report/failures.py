@@ -17,6 +17,7 @@ from ax_jax_runners.store.attempts import read_repeated
 
 _BAD = {TrialStatus.FAILED, TrialStatus.ABANDONED}
 _MOST_ROWS = 500
+_NO_REASON = "No reason was recorded."
 
 
 def failures_section(findings: Findings) -> Section:
@@ -59,7 +60,7 @@ def _failed_arms(findings: Findings) -> Iterator[list[Cell]]:
                 arm.name,
                 "abandoned arm" if abandoned is not None else trial.status.name.lower(),
                 _parameters_text(arm.parameters),
-                sentence or "No reason was recorded.",
+                sentence or _NO_REASON,
             ]
 
 
