@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -21,8 +23,8 @@
 # explain the measurement, without gradients and with few trials: Ax decides what to try, JAX
 # computes it, and an SQLite file remembers it.
 #
-# Here are 24 trials, to be quick. The command line runs the same problem with 60 trials and fits
-# more closely:
+# Here are 32 trials, to be quick. The command line runs the same model over wider ranges, with 60
+# trials:
 #
 # ```
 # ax-jax run notebooks/ring-slot.toml --report ring-slot.html
@@ -125,15 +127,15 @@ def ring_slot(p):
 
 
 # %% [markdown]
-# Parameters have priors. A prior is a numpyro distribution, on a scale of its own choice; bounds
-# truncate it, and bounds alone mean a uniform prior. Where a prior has no bounds, Ax searches
-# between its 1 % and 99 % quantiles.
+# Parameters have priors, and what we know goes there: the dip says where the resonance is. A prior
+# is any numpyro distribution; bounds truncate it, and bounds alone mean a uniform prior. Where a
+# prior has no bounds, Ax searches between its 1 % and 99 % quantiles.
 
 # %%
 space = ParameterSpace(
     [
-        Parameter("f0", dist.Normal(87, 3)),
-        Parameter("b", dist.LogNormal(jnp.log(4.0), 0.7)),
+        Parameter("f0", dist.Normal(86, 2)),
+        Parameter("b", dist.LogNormal(jnp.log(4.0), 0.5)),
         Parameter("g", lower=0.0, upper=1.0),
         Parameter("l1", lower=0.0, upper=1.0),
     ]
@@ -164,7 +166,7 @@ task = FeatureTask(
 # computes what the built-in model computes:
 
 # %%
-guess = {"f0": 90.0, "b": 3.0, "g": 0.2, "l1": 0.5}
+guess = {"f0": 88.0, "b": 3.0, "g": 0.2, "l1": 0.4}
 theta = space.pack(guess)  # a vector, in the order of space.names
 own, theirs = (t.evaluator.model_features(theta)["s11"] for t in (task, built_in))
 np.testing.assert_allclose(own, theirs, rtol=1e-9)
@@ -180,7 +182,7 @@ print(f"{task.outputs} of {space.names}")
 store = f"sqlite:///{folder / 'campaigns.db'}"
 campaign = Campaign("ring-slot", task, objective="-log10_cost", store=store, seed=0)
 campaign.attach(guess)
-campaign.run(trials=12)
+campaign.run(trials=16)
 campaign.to_frame().tail(3)
 
 # %% [markdown]
@@ -190,12 +192,12 @@ campaign.to_frame().tail(3)
 # by Ctrl-C, by `ax-jax stop` from another terminal or by a power cut, and goes on from there. Here
 # we drop the campaign and load it. Our function has to be given again, because a database holds no
 # code; for a built-in problem the name alone is enough. The number of trials is the total, so this
-# runs 12 more.
+# runs 16 more.
 
 # %%
 del campaign
 campaign = Campaign.load("ring-slot", task, store=store)
-campaign.run(trials=24)
+campaign.run(trials=32)
 frame = campaign.to_frame()
 frame["trial_status"].value_counts()
 

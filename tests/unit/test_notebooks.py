@@ -17,10 +17,10 @@ NOTEBOOK = FOLDER / "01_campaign.ipynb"
 
 # Appended to the notebook: what its text promises to a reader.
 CLAIMS = """
-assert list(frame["trial_index"]) == list(range(24))
+assert list(frame["trial_index"]) == list(range(32))
 assert (frame["trial_status"] == "COMPLETED").all()
 assert 10 ** best.outputs["log10_cost"] < 0.03
-assert 10 ** best.outputs["log10_cost"] < 0.1 * cost[0]
+assert 10 ** best.outputs["log10_cost"] < 0.5 * cost[0]
 assert "measured" in report.read_text(encoding="utf-8")
 assert list(again.experiment.trials) == list(range(16))
 """
