@@ -50,7 +50,14 @@ class Recorder:
         existing: Sequence[BaseTrial],
     ) -> None:
         """Write new trials ahead of their run, and an open attempt for everything about to run."""
-        runs = [run for trial in new for run in trial.generator_runs]
+        # Known trials may be unwritten: those of a step whose transaction failed.
+        unwritten = [trial for trial in (*existing, *new) if trial.db_id is None]
+        runs = [
+            run
+            for trial in unwritten
+            for run in trial.generator_runs
+            if run._generation_node_name is not None
+        ]
         about_to_run = [trial.index for trial in (*existing, *new)]
 
         def write(connection: Connection) -> trials.Ids:
@@ -58,7 +65,7 @@ class Recorder:
                 connection,
                 encoder=self.bundle.encoder,
                 experiment=experiment,
-                trials=new,
+                trials=unwritten,
                 strategy=strategy,
                 strategy_runs=runs,
             )

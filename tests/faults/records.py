@@ -28,7 +28,9 @@ _QUERIES = {
     "attempts": "SELECT trial_index, attempt, status FROM attempt ORDER BY id",
     "leases": "SELECT owner, token, expires FROM lease",
     "campaigns": "SELECT name, state, total_trials FROM campaign",
-    "orphan_runs": "SELECT id FROM generator_run_v2 WHERE trial_id IS NULL",
+    "orphan_runs": (
+        "SELECT id FROM generator_run_v2 WHERE trial_id IS NULL OR generation_strategy_id IS NULL"
+    ),
     "lost_runs": (
         "SELECT id FROM generator_run_v2 WHERE trial_id NOT IN (SELECT id FROM trial_v2)"
     ),
