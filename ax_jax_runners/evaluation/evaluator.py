@@ -77,7 +77,8 @@ class FeatureEvaluator:
         features: names of a returned dict to keep; None keeps all.
         chunk: rows computed together by the reproducible program. Part of a result's identity: a
             different chunk may change the last bit.
-        capacity: most rows of one call of the reproducible program; larger batches take several.
+        capacity: most rows of one call of the reproducible program (fewer where the results are
+            large); larger batches take several.
         reproducible: one program for every batch size, so that a row has the same bits alone or in
             any batch. False: pieces of 512, 64, 8 and 1 rows, faster for single rows, equal to
             rounding.

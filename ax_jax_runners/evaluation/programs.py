@@ -25,7 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 
 #: Bytes that the output buffer of one device may take; a larger capacity is split over more calls.
-BUFFER_BYTES = 64 * 2**20
+#: Results are copied out while they are still in the processor's cache: measured, 26 MB of results
+#: take 28 ms in one call and 24 ms in four.
+BUFFER_BYTES = 8 * 2**20
 BUCKETS = (512, 64, 8, 1)
 #: A call costs about as much as this many rows of a cheap simulator.
 _CALL_IN_ROWS = 8

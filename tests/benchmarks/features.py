@@ -138,8 +138,8 @@ def throughput(
         seconds = interleaved(
             {
                 "plain": lambda batch=batch: plain(batch),
-                "reproducible": lambda batch=batch: one.evaluate(batch),
-                "buckets": lambda batch=batch: buckets.evaluate(batch),
+                "reproducible": lambda batch=batch: one.model_features(batch),
+                "buckets": lambda batch=batch: buckets.model_features(batch),
             },
             repeats=repeats,
         )
@@ -156,7 +156,7 @@ def stream(fn: Callable[..., Any], space: ParameterSpace, *, calls: int) -> dict
     for name in ("reproducible", "buckets", "plain"):
         jax.clear_caches()
         evaluator = FeatureEvaluator(fn, space, reproducible=name == "reproducible")
-        call = plain_program(evaluator) if name == "plain" else evaluator.evaluate
+        call = plain_program(evaluator) if name == "plain" else evaluator.model_features
         start = time.process_time()
         for size in sizes:
             call(theta[:size])
