@@ -106,7 +106,7 @@ def _check_against_objectives(
             f"Outcome constraint {text!r} is on the objective {objective!r}; constrain other "
             "outputs, or drop it: the best arm already has the best objective."
         )
-    ((name, coefficient),) = constraint.coefficients
+    name, coefficient = constraint.coefficients[0]
     if coefficient * weights[name] > 0:
         better = "largest" if weights[name] > 0 else "smallest"
         raise ConfigurationError(

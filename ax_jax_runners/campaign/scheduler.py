@@ -7,10 +7,8 @@ storage error repeats the write and never the evaluation; nothing sleeps for imm
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import replace
 from logging import WARNING
 from typing import Any
 
@@ -23,14 +21,16 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.orchestration.orchestrator import Orchestrator
 from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
 
-from ax_jax_runners.campaign.generation import is_quasi_random
 from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
-from ax_jax_runners.campaign.pending import pending_arms
+from ax_jax_runners.campaign.metadata import is_immediate, why_not_storable
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
 from ax_jax_runners.campaign.registration import register
-from ax_jax_runners.errors import AxJaxError, ResultNotStorable
+from ax_jax_runners.campaign.suggestion import suggest_trials
+from ax_jax_runners.errors import AxJaxError
 from ax_jax_runners.store import Store
+
+_LONGEST_REASON = 10_000
 
 WAIT_SECONDS = 0.5
 """Longest single sleep, so that a stop or a timeout is seen within a second."""
@@ -191,7 +191,7 @@ class Scheduler(Orchestrator):
         refused = []
         for trial in waiting:
             found = metadata.get(trial.index)
-            complaint = None if found is None else _why_not_storable(found)
+            complaint = None if found is None else why_not_storable(found)
             if complaint is not None:
                 del metadata[trial.index]
                 trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=complaint)
@@ -224,37 +224,15 @@ class Scheduler(Orchestrator):
     def _gen_new_trials_from_generation_strategy(
         self, num_trials: int, n: int | None = None
     ) -> list[list[GeneratorRun]]:
-        strategy = self.generation_strategy
-        strategy.experiment = self.experiment
         with generation_step(self._seed, len(self.experiment.trials)):
             if self.options.trial_type is TrialType.BATCH_TRIAL:
                 return super()._gen_new_trials_from_generation_strategy(num_trials, n)
-            # The limit must be the next node's when this one has done its share.
-            strategy._maybe_transition_to_next_node(raise_data_required_error=False)
-            limit = strategy._curr.new_trial_limit()
-            count = num_trials if limit == -1 else max(1, min(num_trials, limit))
-            quasi_random = is_quasi_random(strategy._curr)
-            pending = {} if quasi_random else pending_arms(self.experiment)
-            runs: list[list[GeneratorRun]] = []
-            for _ in range(count):
-                if runs and self.is_interrupted:
-                    break
-                runs.append(
-                    strategy._gen_with_multiple_nodes(
-                        experiment=self.experiment,
-                        n=1,
-                        pending_observations=pending,
-                        first_generation_in_multi=not runs and self._needs_fit(),
-                    )
-                )
-            return runs
-
-    def _needs_fit(self) -> bool:
-        """A quasi-random node is fitted once: new data mean nothing to it."""
-        node = self.generation_strategy._curr
-        return not is_quasi_random(node) or any(
-            spec._fitted_adapter is None for spec in node.generator_specs
-        )
+            return suggest_trials(
+                self.generation_strategy,
+                self.experiment,
+                num_trials,
+                should_stop=lambda: self.is_interrupted,
+            )
 
     def _update_and_save_trials(
         self,
@@ -264,7 +242,7 @@ class Scheduler(Orchestrator):
         stage_only: bool,
         reduce_state_generator_runs: bool = False,
     ) -> None:
-        self._save_is_due = not _is_immediate(metadata)
+        self._save_is_due = not is_immediate(metadata)
         super()._update_and_save_trials(
             existing_trials, new_trials, metadata, stage_only, reduce_state_generator_runs
         )
@@ -320,33 +298,3 @@ class Scheduler(Orchestrator):
                 return False
             time.sleep(min(left, WAIT_SECONDS))
         return True
-
-
-_LONGEST_REASON = 10_000
-
-
-def with_batch_size(options: OrchestratorOptions, batch_size: int) -> OrchestratorOptions:
-    """The same options for batches of another size."""
-    return replace(options, max_pending_trials=batch_size)
-
-
-def _is_immediate(metadata: dict[int, dict[str, Any]]) -> bool:
-    """Whether every arm of every trial ended within the call that started it."""
-    return bool(metadata) and all(
-        arm.get("status") in {"completed", "failed"}
-        for found in metadata.values()
-        for arm in found.get("ax_jax", {}).get("arms", {"": {}}).values()
-    )
-
-
-def _why_not_storable(metadata: dict[str, Any]) -> str | None:
-    try:
-        json.dumps(metadata, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return str(
-            ResultNotStorable(
-                f"The runner's metadata is not plain finite JSON ({error}); return Python "
-                "numbers, strings, lists and dictionaries."
-            )
-        )
-    return None
