@@ -56,8 +56,6 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# Jupyter's client talks to the kernel over local sockets, and says so.
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning")
 def test_the_notebook_runs_and_keeps_its_promises(own_folders: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(CLAIMS))
