@@ -30,7 +30,6 @@ _EXTRAS = {
     "scikit-rf": ("rf", "the measured file of problem ring-slot"),
     "paramrf": ("paramrf", "models of ParamRF"),
     "psycopg": ("postgres", "PostgreSQL stores"),
-    "dask": ("dask", "runs on a Dask cluster"),
 }
 _LITTLE_SPACE = 1e9  # bytes
 # Upserts, RETURNING and dropping columns, which the store needs, are complete from here on.

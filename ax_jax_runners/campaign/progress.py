@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ax.core.trial_status import TrialStatus
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ax_jax_runners.errors import NoFeasibleArm
@@ -42,7 +43,7 @@ class ProgressLine:
             disable=not (visible if show is None else show),
         )
         self._task = self._bar.add_task(
-            campaign.name, total=total, completed=self._ended(), note=self._note()
+            escape(campaign.name), total=total, completed=self._ended(), note=self._note()
         )
         self._started = started
 

@@ -17,6 +17,8 @@ def doctor(store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> None:
     Ends with 1 where something keeps campaigns from running.
     """
     silence_ax()
+    from rich.markup import escape
+
     from ax_jax_runners.campaign.diagnosis import diagnose
 
     checks = diagnose(store)
@@ -25,7 +27,8 @@ def doctor(store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> None:
     else:
         table = grid(None, ["check", "", "found", "what to do"], ())
         for check in checks:
-            table.add_row(check.subject, _COLOURS[check.verdict], check.found, check.advice)
+            verdict = _COLOURS[check.verdict]
+            table.add_row(check.subject, verdict, escape(check.found), escape(check.advice))
         print_table(table)
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)

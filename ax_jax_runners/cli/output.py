@@ -35,9 +35,11 @@ def say(sentence: str) -> None:
 def grid(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table whose first column is bold."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    heading = None if title is None else escape(title)
+    table = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for number, name in enumerate(columns):
         table.add_column(name, style="bold" if number == 0 else None, overflow="fold")
     for row in rows:

@@ -73,6 +73,21 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
+def _room(leaves: list[Any], count: int) -> list[np.ndarray]:
+    """Return uninitialised arrays of ``count`` rows for every leaf, all in one block of memory.
+
+    The C library keeps one freed block for the next call but gives several of the same size back to
+    the operating system, whose fresh pages then cost a third of a cheap simulator's time.
+    """
+    sizes = [count * int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves]
+    starts = np.cumsum([0, *(-(-size // 64) * 64 for size in sizes)])
+    block = np.empty(starts[-1], dtype=np.uint8)
+    return [
+        block[start : start + size].view(leaf.dtype).reshape(count, *leaf.shape)
+        for leaf, start, size in zip(leaves, starts.tolist(), sizes, strict=False)
+    ]
+
+
 class _Lane:
     """The input and output memory of one device; used by one call at a time."""
 
@@ -166,7 +181,7 @@ class ChunkedProgram:
             The row function's structure as numpy arrays with a leading B.
         """
         devices = compute_devices()
-        targets = [np.empty((len(rows), *leaf.shape), leaf.dtype) for leaf in self._leaves]
+        targets = _room(self._leaves, len(rows))
         with self._lock:
             for pieces in self._rounds(len(rows), len(devices)):
                 running = [
@@ -241,7 +256,7 @@ class BucketProgram:
         if len(running) == 1:
             outputs = [np.asarray(leaf)[: len(rows)] for leaf in running[0][1]]
             return jax.tree.unflatten(self._tree, outputs)
-        targets = [np.empty((len(rows), *leaf.shape), leaf.dtype) for leaf in self._leaves]
+        targets = _room(self._leaves, len(rows))
         for piece, outputs in running:
             for leaf, target in zip(outputs, targets, strict=True):
                 target[piece] = np.asarray(leaf)[: piece.stop - piece.start]
