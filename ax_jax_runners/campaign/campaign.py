@@ -105,6 +105,7 @@ class Campaign:
         task: Task | None = None,
         *,
         store: str | Store = "sqlite:///campaigns.db",
+        classes: Sequence[type[TaskRunner]] = (),
         accept_changed: bool = False,
     ) -> Self:
         """Open a stored campaign with its stored options.
@@ -114,6 +115,7 @@ class Campaign:
             task: The task again, where it is not a built-in problem's. Without it the campaign can
                 be read but not run.
             store: A database URL or an open `Store`.
+            classes: The campaign's runner class, where it is one of your own.
             accept_changed: Go on although the task's computation is no longer the same.
 
         Raises:
@@ -122,7 +124,9 @@ class Campaign:
         """
         opened = store if isinstance(store, Store) else Store.open(store)
         self = cls.__new__(cls)
-        self._live = reopen(name, task, store=opened, accept_changed=accept_changed)
+        self._live = reopen(
+            name, task, store=opened, classes=classes, accept_changed=accept_changed
+        )
         self._total = self._live.record.total_trials
         self._was_interrupted = False
         return self

@@ -49,7 +49,7 @@ def found_or_open(
         generation=generation,
         seed=seed,
     )
-    bundle = registry_bundle(tasks=(runner.bound_task,))
+    bundle = registry_bundle(tasks=(runner.bound_task,), classes=(type(runner),))
     with store.reading() as connection:
         record = campaigns.find_campaign(connection, name)
     if record is not None:
@@ -80,7 +80,14 @@ def found_or_open(
     return LiveCampaign(store, record, experiment, strategy, bundle, goals, options, token=0)
 
 
-def reopen(name: str, task: Task | None, *, store: Store, accept_changed: bool) -> LiveCampaign:
+def reopen(
+    name: str,
+    task: Task | None,
+    *,
+    store: Store,
+    classes: Sequence[type[TaskRunner]],
+    accept_changed: bool,
+) -> LiveCampaign:
     """Open a stored campaign with its stored options.
 
     Raises:
@@ -90,7 +97,8 @@ def reopen(name: str, task: Task | None, *, store: Store, accept_changed: bool) 
     """
     with store.reading() as connection:
         record = campaigns.load_campaign(connection, name)
-    bundle = registry_bundle(tasks=() if task is None else (task,), accept_changed=accept_changed)
+    tasks = () if task is None else (task,)
+    bundle = registry_bundle(tasks=tasks, classes=classes, accept_changed=accept_changed)
     check_task(record, task, accept_changed=accept_changed)
     experiment, strategy = load(store, record, bundle)
     stored = record.configuration

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ax.core.experiment import Experiment
+from ax.core.metric import Metric
+from ax.core.runner import Runner
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 from sqlalchemy import Connection
@@ -25,7 +27,11 @@ def register(store: Store, experiment: Experiment, strategy: GenerationStrategy)
         CampaignExists: The store has a campaign of the experiment's name.
     """
     task = getattr(experiment.runner, "task", None)
-    bundle = registry_bundle(tasks=() if task is None else (task,))
+    classes = {type(experiment.runner), *(type(m) for m in experiment.metrics.values())}
+    bundle = registry_bundle(
+        tasks=() if task is None else (task,),
+        classes=[kind for kind in classes if issubclass(kind, Runner | Metric)],
+    )
     record = create(store, experiment, strategy, bundle, configuration={}, options={})
     return Recorder(store, record, take_lease(store, record), bundle)
 

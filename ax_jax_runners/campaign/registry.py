@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,11 +23,17 @@ from ax_jax_runners.tasks import Task
 # their bare names, where two classes of one name get one number and the later wins.
 METRICS: tuple[tuple[type[Metric], int], ...] = ((OutputMetric, 7101),)
 RUNNERS: tuple[tuple[type[Runner], int], ...] = ((JaxRunner, 7201),)
+_OWN_NUMBERS = 1_000_000
 #: Generation nodes of our own, and how each is written as JSON.
 GENERATION_NODES: tuple[tuple[type[Any], Callable[[Any], dict[str, Any]]], ...] = ()
 
 
-def registry_bundle(*, tasks: Iterable[Task] = (), accept_changed: bool = False) -> RegistryBundle:
+def registry_bundle(
+    *,
+    tasks: Iterable[Task] = (),
+    classes: Iterable[type[Runner] | type[Metric]] = (),
+    accept_changed: bool = False,
+) -> RegistryBundle:
     """Return what Ax needs to store and load our runners, metrics and nodes beside its own.
 
     Use it as ``DBSettings(url=..., encoder=bundle.encoder, decoder=bundle.decoder)``, or give its
@@ -36,16 +43,22 @@ def registry_bundle(*, tasks: Iterable[Task] = (), accept_changed: bool = False)
         tasks: Tasks that stored runners may name. Built-in problems are always known. No module
             is imported because a database names it: a runner whose task is not among these loads
             and can be looked at, and says so when it is to run.
+        classes: Runner and Metric classes of your own; each gets a number from its full name.
         accept_changed: Whether a task with the stored reference, but another digest, may go on
             with the campaign. Results before and after are then not of one computation.
 
     Raises:
         ConfigurationError: Something among ``tasks`` is not a task.
+        ValueError: Two classes share a name.
     """
     read_any_name_in_constraints()
+    metrics = dict((*CORE_METRIC_REGISTRY.items(), *METRICS))
+    runners = dict((*CORE_RUNNER_REGISTRY.items(), *RUNNERS))
+    known = {*metrics, *runners}
+    own = [(kind, own_number(kind)) for kind in dict.fromkeys(classes) if kind not in known]
     return RegistryBundle(
-        metric_clss=_numbered((*CORE_METRIC_REGISTRY.items(), *METRICS)),
-        runner_clss=_numbered((*CORE_RUNNER_REGISTRY.items(), *RUNNERS)),
+        metric_clss=_numbered((*metrics.items(), *(e for e in own if issubclass(e[0], Metric)))),
+        runner_clss=_numbered((*runners.items(), *(e for e in own if issubclass(e[0], Runner)))),
         json_encoder_registry={**CORE_ENCODER_REGISTRY, **dict(GENERATION_NODES)},
         json_decoder_registry={
             **CORE_DECODER_REGISTRY,
@@ -53,6 +66,15 @@ def registry_bundle(*, tasks: Iterable[Task] = (), accept_changed: bool = False)
             RESOLVER: TaskResolver(tasks, accept_changed=accept_changed),
         },
     )
+
+
+def own_number(kind: type[Any]) -> int:
+    """The storage number of a class that is not ours, the same in every process.
+
+    Ax would hash the bare name, where two classes called ``Bench`` are one.
+    """
+    digest = hashlib.sha256(f"{kind.__module__}:{kind.__qualname__}".encode()).digest()
+    return _OWN_NUMBERS + int.from_bytes(digest[:4], "big") % 1_000_000_000
 
 
 def _numbered(table: Iterable[tuple[type[Any], int]]) -> dict[type[Any], int | None]:

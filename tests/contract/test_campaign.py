@@ -44,7 +44,10 @@ from ax_jax_runners.errors import (
     ParameterError,
     TaskChanged,
 )
+from ax_jax_runners.runners import TaskRunner
+from ax_jax_runners.runners.execution import Execution, InProcessExecution
 from ax_jax_runners.store.tables import attempt, observation
+from ax_jax_runners.tasks import Task
 
 GRID = np.linspace(0.0, 1.0, 20)
 
@@ -363,6 +366,25 @@ def test_a_model_phase_follows_the_quasi_random_start(store: Store) -> None:
     assert nodes == ["Sobol"] * 6 + ["MBM"] * 2
     again = Campaign.load("fit", TASK, store=store).run(trials=9, progress=False)
     assert again.experiment.trials[8].generator_runs[0]._generation_node_name == "MBM"
+
+
+class BenchRunner(TaskRunner):
+    """A runner of a user's own, beside those that are known by number."""
+
+    __slots__ = ()
+
+    def start_execution(self, task: Task) -> Execution:
+        return InProcessExecution(task, seed=self.seed, files=None)
+
+
+def test_a_runner_class_of_ones_own_is_stored_and_loaded(store: Store) -> None:
+    runner = BenchRunner(TASK, seed=3)
+    before = Campaign("own", runner=runner, objective="N", generation="sobol", store=store)
+    before.run(trials=4, progress=False)
+    after = Campaign.load("own", TASK, store=store, classes=[BenchRunner])
+    assert type(after.experiment.runner) is BenchRunner
+    after.run(trials=6, progress=False)
+    assert len(after.experiment.trials) == 6
 
 
 def half_broken(parameters: dict) -> dict:
