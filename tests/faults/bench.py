@@ -26,7 +26,7 @@ class Bench:
     """
 
     def __init__(self, victims: Victims, url: str, folder: Path) -> None:
-        self._victims = victims
+        self.victims = victims
         self._numbers = itertools.count()
         self.url = url
         self.folder = folder
@@ -50,7 +50,7 @@ class Bench:
         return Job(**(settings | changes))
 
     def start(self, trials: int, **changes: Any) -> Victim:
-        return self._victims.start(self.job(trials, **changes))
+        return self.victims.start(self.job(trials, **changes))
 
     def run(self, trials: int, **changes: Any) -> Victim:
         """Run a process to its end, killed or not, and check everything that must hold."""
@@ -79,7 +79,7 @@ class Bench:
         """The same campaign, never interrupted, on a database of its own."""
         folder = self.folder / "straight"
         folder.mkdir()
-        other = Bench(self._victims, f"sqlite:///{folder / 'campaigns.db'}", folder)
+        other = Bench(self.victims, f"sqlite:///{folder / 'campaigns.db'}", folder)
         victim = other.run(trials, **changes)
         assert victim.code == 0, victim.output
         return Records.read(other.url)

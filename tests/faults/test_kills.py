@@ -69,7 +69,7 @@ def test_a_kill_between_any_two_writes(bench: Bench, capsys: pytest.CaptureFixtu
 
 
 def test_a_kill_while_the_campaign_is_made(bench: Bench) -> None:
-    dry = Bench(bench._victims, f"sqlite:///{bench.folder / 'dry.db'}", bench.folder)
+    dry = Bench(bench.victims, f"sqlite:///{bench.folder / 'dry.db'}", bench.folder)
     points = gaps(dry.run(BATCH, batch_size=BATCH, watched=True).report["points"])
     dry.log.unlink()
     made = points[: points.index("after run_multiple #1")]
