@@ -106,8 +106,8 @@ def _check_against_objectives(
             f"Outcome constraint {text!r} is on the objective {objective!r}; constrain other "
             "outputs, or drop it: the best arm already has the best objective."
         )
-    name, coefficient = constraint.coefficients[0]
-    if coefficient * weights[name] > 0:
+    name = constrained[0]
+    if dict(constraint.coefficients)[name] * weights[name] > 0:
         better = "largest" if weights[name] > 0 else "smallest"
         raise ConfigurationError(
             f"Outcome constraint {text!r} keeps {name!r} from the {better} values, which the "

@@ -39,6 +39,8 @@ def ax_sessions_on(connection: Connection) -> Iterator[None]:
             with warnings.catch_warnings():
                 # Ax stores no order of choices; the one that it assumes, and warns of, is ours.
                 warnings.filterwarnings("ignore", "`sort_values` is not specified")
+                # Whether statements with Ax's JSON columns can be cached is Ax's own matter.
+                warnings.filterwarnings("ignore", "TypeDecorator JSONEncoded")
                 yield
         finally:
             factory.remove()
