@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ax.core.base_trial import TrialStatus
+from ax.core.trial_status import TrialStatus
 from sqlalchemy import NullPool, create_engine, inspect, text
 
 _QUERIES = {
