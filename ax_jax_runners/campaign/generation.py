@@ -63,7 +63,7 @@ def build_strategy(
         )
     )
     nodes = [
-        _quasi_random(node, search_space, seed) if is_quasi_random(node) else _decisive(node)
+        _quasi_random(node, search_space, seed) if is_quasi_random(node) else node
         for node in strategy._nodes
     ]
     return GenerationStrategy(name=f"ax-jax-{generation}", nodes=nodes)
@@ -86,13 +86,6 @@ def _quasi_random(node: GenerationNode, search_space: SearchSpace, seed: int) ->
         should_deduplicate=repeats,
         suggested_experiment_status=node.suggested_experiment_status,
     )
-
-
-def _decisive(node: GenerationNode) -> GenerationNode:
-    """A model node that fits what objectives and constraints need, not every tracked output."""
-    for spec in node.generator_specs:
-        spec.generator_kwargs["fit_tracking_metrics"] = False
-    return node
 
 
 def _start_length(search_space: SearchSpace, batch_size: int) -> int:

@@ -132,7 +132,7 @@ def run_floor(url: str, trials: int, artifacts: Path) -> Timing:
     theta = np.random.default_rng(0).uniform(0.1, 2.0, (trials, 6))
     cpu, wall = time.process_time(), time.perf_counter()
     for start in range(0, trials, BATCH):
-        TASK.evaluator.model_features(theta[start : start + BATCH])
+        TASK.joint_evaluator.evaluate(theta[start : start + BATCH])
         with store.unit_of_work() as connection:
             connection.execute(text("INSERT INTO floor VALUES (:b)"), {"b": start})
     timing = Timing(time.process_time() - cpu, time.perf_counter() - wall)
