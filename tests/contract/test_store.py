@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
 from ax_jax_runners import Store
@@ -27,7 +29,7 @@ from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.clock import database_time
 from ax_jax_runners.store.observations import ArtifactAddress, Observation
 from ax_jax_runners.store.owner import Owner
-from ax_jax_runners.store.tables import attempt, lease, observation
+from ax_jax_runners.store.tables import attempt, lease, metadata, observation
 
 
 @pytest.fixture
@@ -67,6 +69,19 @@ def test_a_second_open_finds_the_schema(store: Store, store_url: str, tmp_path: 
     with again.reading() as connection:
         assert campaigns.list_campaigns(connection) == []
     again.close()
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    ours = set(metadata.tables)
+    with store.reading() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_name": lambda name, kind, _parents: kind != "table" or name in ours,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
 
 
 def test_two_processes_may_create_the_schema_at_once(store_url: str, tmp_path: Path) -> None:
