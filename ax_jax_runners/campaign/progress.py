@@ -42,12 +42,11 @@ class ProgressLine:
             console=self._console,
             disable=not (visible if show is None else show),
         )
-        self._task = self._bar.add_task(
-            escape(campaign.name), total=total, completed=self._ended(), note=self._note()
-        )
+        self._task = self._bar.add_task(escape(campaign.name), total=total, note="")
         self._started = started
 
     def __enter__(self) -> ProgressLine:
+        self.update()
         self._bar.start()
         return self
 
@@ -62,6 +61,8 @@ class ProgressLine:
 
     def update(self, _scheduler: Any = None) -> None:
         """Redraw from the experiment's present state."""
+        if self._bar.disable:
+            return
         self._bar.update(self._task, completed=self._ended(), note=self._note())
 
     def say_stopping(self) -> None:
