@@ -98,11 +98,14 @@ def _checked(
         )
     checked = {}
     for name, value in outputs.items():
-        mean, sem = value if isinstance(value, tuple) else (value, 0.0)
-        if not (math.isfinite(mean) and math.isfinite(sem) and sem >= 0):
+        try:
+            mean, sem = map(float, value if isinstance(value, (tuple, list)) else (value, 0.0))
+        except (TypeError, ValueError):
+            mean = sem = math.nan
+        if isinstance(value, str) or not (math.isfinite(mean) and math.isfinite(sem) and sem >= 0):
             raise ConfigurationError(
                 f"Attached output {name!r} is {value!r}; give a finite mean, or a pair of mean "
                 "and standard error."
             )
-        checked[name] = (float(mean), float(sem))
+        checked[name] = (mean, sem)
     return checked

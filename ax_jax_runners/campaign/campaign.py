@@ -20,7 +20,7 @@ from ax_jax_runners.campaign.founding import check_total, found_or_open, reopen,
 from ax_jax_runners.campaign.interruption import interruptible
 from ax_jax_runners.campaign.loading import open_client
 from ax_jax_runners.campaign.objectives import Goals
-from ax_jax_runners.campaign.options import RunOptions
+from ax_jax_runners.campaign.options import RunOptions, check_timeout
 from ax_jax_runners.campaign.progress import ProgressLine
 from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.results import Best, best_of, to_frame
@@ -154,6 +154,7 @@ class Campaign:
             StoreError: The database failed; what was computed is kept and written by the next run.
         """
         check_total(trials)
+        check_timeout(timeout)
         total = trials or self._total or DEFAULT_TRIALS
         if self.trials_begun >= total and not self._in_flight():
             return self

@@ -8,7 +8,7 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 
 from ax_jax_runners.campaign import identity
 from ax_jax_runners.campaign.building import build_experiment
-from ax_jax_runners.campaign.generation import build_strategy
+from ax_jax_runners.campaign.generation import build_strategy, check_generation
 from ax_jax_runners.campaign.live import LiveCampaign
 from ax_jax_runners.campaign.loading import check_task, load
 from ax_jax_runners.campaign.objectives import read_goals
@@ -41,6 +41,8 @@ def found_or_open(
         CampaignExists: The name is taken by a campaign with another configuration.
     """
     check_name(name)
+    check_outputs(runner.bound_task)
+    check_generation(generation)
     goals = read_goals(objective, outcome_constraints, runner.bound_task.outputs)
     configuration = identity.configuration(
         runner,
@@ -152,6 +154,21 @@ def check_name(name: str) -> None:
         raise ConfigurationError(
             f"Campaign name {name!r}: give a text of 1 to 100 characters that is not blank."
         )
+
+
+def check_outputs(task: Task) -> None:
+    """Refuse output names that cannot stand beside the parameters in one table.
+
+    Raises:
+        ConfigurationError: An output named twice, or like a parameter.
+    """
+    parameters = {parameter.name for parameter in task.space.parameters}
+    for name in task.outputs:
+        if name in parameters or task.outputs.count(name) > 1:
+            taken = "a parameter's name" if name in parameters else "used twice"
+            raise ConfigurationError(
+                f"The task's output name {name!r} is {taken}; rename one of the two."
+            )
 
 
 def check_total(trials: int | None) -> None:

@@ -24,6 +24,19 @@ from ax_jax_runners.errors import ConfigurationError
 NAMES = ("auto", "sobol", "fast", "quality")
 
 
+def check_generation(generation: str | GenerationStrategy) -> None:
+    """Refuse what is no way of generating.
+
+    Raises:
+        ConfigurationError: Neither one of `NAMES` nor an Ax strategy.
+    """
+    if not isinstance(generation, GenerationStrategy) and generation not in NAMES:
+        raise ConfigurationError(
+            f"Generation {generation!r} is not known; choose {', '.join(NAMES)}, or pass an Ax "
+            "GenerationStrategy."
+        )
+
+
 def build_strategy(
     generation: str | GenerationStrategy,
     *,
@@ -41,15 +54,11 @@ def build_strategy(
         seed: Seed of the quasi-random sequence.
 
     Raises:
-        ConfigurationError: A name that is not one of `NAMES`.
+        ConfigurationError: As `check_generation`.
     """
+    check_generation(generation)
     if isinstance(generation, GenerationStrategy):
         return generation.clone_reset()
-    if generation not in NAMES:
-        raise ConfigurationError(
-            f"Generation {generation!r} is not known; choose {', '.join(NAMES)}, or pass an Ax "
-            "GenerationStrategy."
-        )
     start = _start_length(search_space, batch_size)
     method = {"auto": "fast", "sobol": "random_search"}.get(generation, generation)
     strategy = choose_generation_strategy(

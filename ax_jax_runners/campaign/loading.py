@@ -11,6 +11,7 @@ from ax_jax_runners.errors import ConfigurationError, TaskChanged
 from ax_jax_runners.metrics.names import from_identifier
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, experiments
+from ax_jax_runners.store.ax_session import quiet_ax_storage
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.tasks import Task
 from ax_jax_runners.tasks.identity import task_identity
@@ -63,7 +64,8 @@ def open_client(store: Store, name: str, bundle: RegistryBundleBase) -> Client:
     # Ax keeps one factory for the whole process; without force it would go on using another
     # store's database.
     init_engine_and_session_factory(url=store.url, force_init=True)
-    return Client.load_from_database(
-        experiment_name=name,
-        storage_config=StorageConfig(url=store.url, registry_bundle=bundle),
-    )
+    with quiet_ax_storage():
+        return Client.load_from_database(
+            experiment_name=name,
+            storage_config=StorageConfig(url=store.url, registry_bundle=bundle),
+        )

@@ -14,6 +14,19 @@ from ax.storage.registry_bundle import RegistryBundleBase
 from ax_jax_runners.errors import ConfigurationError
 
 
+def check_timeout(timeout: float | None) -> None:
+    """Refuse a time limit that is not a positive number of seconds.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and timeout > 0):
+        raise ConfigurationError(
+            f"timeout is {timeout!r}; give a positive number of seconds, or None."
+        )
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Execution settings.
@@ -29,12 +42,16 @@ class RunOptions:
     global_stopping: BaseGlobalStoppingStrategy | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+        size, timeout, stopping = self.batch_size, self.timeout, self.global_stopping
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ConfigurationError(
-                f"batch_size is {self.batch_size!r}; give a whole number of trials, at least 1."
+                f"batch_size is {size!r}; give a whole number of trials, at least 1."
             )
-        if self.timeout is not None and not self.timeout > 0:
-            raise ConfigurationError(f"timeout is {self.timeout!r} s; give a positive number.")
+        check_timeout(timeout)
+        if stopping is not None and not isinstance(stopping, BaseGlobalStoppingStrategy):
+            raise ConfigurationError(
+                f"global_stopping is {stopping!r}; give one of Ax's global stopping strategies."
+            )
 
     def to_json(self, bundle: RegistryBundleBase) -> dict[str, Any]:
         stopping = self.global_stopping

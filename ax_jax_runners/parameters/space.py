@@ -30,6 +30,9 @@ def as_rows(values: ArrayLike, dimension: int, names: tuple[str, ...], what: str
     """
     try:
         array = np.asarray(values)
+        if array.dtype.kind == "c":
+            # NumPy would drop the imaginary part with no more than a warning.
+            raise TypeError("it is complex")
         if array.dtype.kind not in "biuf":
             array = np.asarray(values, dtype=np.float64)
         array = array.astype(np.float64)

@@ -23,6 +23,17 @@ _BINDING = threading.RLock()
 
 
 @contextmanager
+def quiet_ax_storage() -> Iterator[None]:
+    """Keep Ax's storage from warning of matters that are its own."""
+    with warnings.catch_warnings():
+        # Ax stores no order of choices; the one that it assumes, and warns of, is ours.
+        warnings.filterwarnings("ignore", "`sort_values` is not specified")
+        # Whether statements with Ax's JSON columns can be cached is decided by Ax.
+        warnings.filterwarnings("ignore", "TypeDecorator JSONEncoded")
+        yield
+
+
+@contextmanager
 def ax_sessions_on(connection: Connection) -> Iterator[None]:
     """Let Ax's storage functions work inside the connection's transaction."""
     with _BINDING:
@@ -36,11 +47,7 @@ def ax_sessions_on(connection: Connection) -> Iterator[None]:
         )
         db.SESSION_FACTORY = factory
         try:
-            with warnings.catch_warnings():
-                # Ax stores no order of choices; the one that it assumes, and warns of, is ours.
-                warnings.filterwarnings("ignore", "`sort_values` is not specified")
-                # Whether statements with Ax's JSON columns can be cached is Ax's own matter.
-                warnings.filterwarnings("ignore", "TypeDecorator JSONEncoded")
+            with quiet_ax_storage():
                 yield
         finally:
             factory.remove()

@@ -208,6 +208,8 @@ def test_attached_measurements_count_and_are_not_run(store: Store) -> None:
         (GOOD, {"N": 1.0}, ConfigurationError, "rms.error"),
         (GOOD, {"rms.error": 1.0, "M": 1.0}, ConfigurationError, "'M' is not known"),
         (GOOD, {"rms.error": math.nan}, ConfigurationError, "finite"),
+        (GOOD, {"rms.error": "0.1"}, ConfigurationError, "finite"),
+        (GOOD, {"rms.error": (0.1, 0.0, 0.0)}, ConfigurationError, "finite"),
     ],
 )
 def test_what_cannot_be_attached_is_refused(
@@ -217,6 +219,34 @@ def test_what_cannot_be_attached_is_refused(
     with pytest.raises(error, match=sentence):
         campaign.attach(parameters, outputs)
     assert Campaign.load("fit", TASK, store=store).experiment.trials == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch_size", True),
+        ("timeout", "soon"),
+        ("timeout", math.nan),
+        ("global_stopping", "when it is good"),
+        ("generation", 3),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused(store: Store, option: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"(?i){option} "):
+        make(store, **{option: value})
+    with pytest.raises(CampaignNotFound):
+        Campaign.load("fit", store=store)
+
+
+def test_a_time_limit_of_one_run_must_be_a_number(store: Store) -> None:
+    with pytest.raises(ConfigurationError, match="timeout is 'soon'"):
+        make(store).run(trials=1, timeout="soon", progress=False)  # type: ignore[arg-type]
+
+
+def test_an_output_may_not_take_a_parameters_name(store: Store) -> None:
+    task = FeatureTask(TASK.evaluator, outputs={"c": lambda features: features["y"][0]})
+    with pytest.raises(ConfigurationError, match="'c' is a parameter's name"):
+        Campaign("taken", task, objective="c", store=store)
 
 
 def test_failed_trials_can_be_run_again_under_their_index(store: Store) -> None:

@@ -160,6 +160,11 @@ def test_other_shapes_are_refused(evaluator: FeatureEvaluator, theta: Any) -> No
         evaluator.evaluate(theta)
 
 
+def test_complex_theta_is_refused(evaluator: FeatureEvaluator) -> None:
+    with pytest.raises(InvalidTheta, match="complex"):
+        evaluator.model_features(np.ones(3, dtype=complex))
+
+
 def test_a_vector_is_no_batch(evaluator: FeatureEvaluator) -> None:
     with pytest.raises(InvalidTheta, match="give a batch"):
         evaluator.evaluate([1.0, 1.0, 1.0])
