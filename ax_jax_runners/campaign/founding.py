@@ -19,6 +19,7 @@ from ax_jax_runners.errors import CampaignExists, ConfigurationError
 from ax_jax_runners.runners import JaxRunner
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, campaigns
+from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.tasks import Task
 
 
@@ -55,6 +56,7 @@ def found_or_open(
     with store.reading() as connection:
         record = campaigns.find_campaign(connection, name)
     if record is not None:
+        check_is_loadable(record)
         differing = identity.differences(record.configuration, configuration)
         if differing:
             raise CampaignExists(
@@ -94,11 +96,12 @@ def reopen(
 
     Raises:
         CampaignNotFound: There is no campaign of that name.
-        ConfigurationError: It was made with another task.
+        ConfigurationError: It was made with another task, or by a Scheduler without a Campaign.
         TaskChanged: The task computes something else than the stored one.
     """
     with store.reading() as connection:
         record = campaigns.load_campaign(connection, name)
+    check_is_loadable(record)
     tasks = () if task is None else (task,)
     bundle = registry_bundle(tasks=tasks, classes=classes, accept_changed=accept_changed)
     check_task(record, task, accept_changed=accept_changed)
@@ -153,6 +156,19 @@ def check_name(name: str) -> None:
     if not isinstance(name, str) or not name.strip() or len(name) > 100 or "\x00" in name:
         raise ConfigurationError(
             f"Campaign name {name!r}: give a text of 1 to 100 characters that is not blank."
+        )
+
+
+def check_is_loadable(record: CampaignRecord) -> None:
+    """Refuse an experiment that a Scheduler stored without a Campaign.
+
+    Raises:
+        ConfigurationError: It has no configuration to go on with.
+    """
+    if not record.configuration:
+        raise ConfigurationError(
+            f"Campaign {record.name!r} was made by a Scheduler of its own and has no stored task "
+            "and objective; load it with Ax and registry_bundle(), or choose another name."
         )
 
 

@@ -458,6 +458,16 @@ def test_the_scheduler_alone_stores_and_ax_reads_it(store: Store) -> None:
         db.SESSION_FACTORY = before
 
 
+def test_an_experiment_of_a_scheduler_alone_is_no_campaign(store: Store) -> None:
+    experiment = build_experiment("alone", JaxRunner(TASK), read_goals("N", (), TASK.outputs))
+    strategy = build_strategy("sobol", search_space=experiment.search_space, batch_size=4, seed=1)
+    Scheduler(experiment, strategy, store=store).run_to(1)
+    with pytest.raises(ConfigurationError, match="made by a Scheduler"):
+        Campaign.load("alone", TASK, store=store)
+    with pytest.raises(ConfigurationError, match="made by a Scheduler"):
+        make(store, "alone")
+
+
 def test_batch_trials_abandon_their_bad_arms(store: Store) -> None:
     experiment = build_experiment("batches", JaxRunner(TASK), read_goals("N", (), TASK.outputs))
     strategy = build_strategy("sobol", search_space=experiment.search_space, batch_size=4, seed=1)
