@@ -183,7 +183,8 @@ class Campaign:
         """Add an arm of your own: a starting point to run, or an earlier measurement.
 
         Args:
-            parameters: A value for every free parameter.
+            parameters: A value for every free parameter; an earlier measurement may lie outside
+                the bounds.
             outputs: Means by output name, or pairs of mean and standard error; None: the arm waits
                 for the next `run`.
 

@@ -62,6 +62,9 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
             continue
         if key == "task" and stored["task"].get("reference") == given["task"].get("reference"):
             found.append(f"the computation of task {given['task']['reference']!r} changed")
+        elif key == "task":
+            references = [side.get("task", {}).get("reference") for side in (stored, given)]
+            found.append(f"the task is {references[0]!r} there and {references[1]!r} here")
         elif key == "parameters":
             found.append("the parameters (names, priors, bounds or constraints) differ")
         else:

@@ -52,7 +52,8 @@ def check_task(record: CampaignRecord, task: Task | None, *, accept_changed: boo
         raise TaskChanged(
             f"Campaign {record.name!r}: task {given.reference!r} computes something else than when "
             "the campaign was made (its code, constants, dtype, parameters or JAX version). "
-            "Restore it, start a new campaign, or load with accept_changed=True."
+            "Restore it, start a new campaign, or accept the change (accept_changed=True, "
+            "--accept-changed)."
         )
 
 

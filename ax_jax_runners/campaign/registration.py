@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ax.core.experiment import Experiment
@@ -12,12 +12,14 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 from sqlalchemy import Connection
 
+from ax_jax_runners.campaign.loading import load
 from ax_jax_runners.campaign.recorder import Recorder, take_lease
 from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import CampaignExists
 from ax_jax_runners.store import Store, campaigns, events, experiments
 from ax_jax_runners.store.ax_session import saved_id
 from ax_jax_runners.store.campaigns import CampaignRecord
+from ax_jax_runners.tasks import Task
 
 
 def register(store: Store, experiment: Experiment, strategy: GenerationStrategy) -> Recorder:
@@ -26,6 +28,12 @@ def register(store: Store, experiment: Experiment, strategy: GenerationStrategy)
     Raises:
         CampaignExists: The store has a campaign of the experiment's name.
     """
+    with store.reading() as connection:
+        if campaigns.find_campaign(connection, experiment.name) is not None:
+            raise CampaignExists(
+                f"Experiment {experiment.name!r} is stored in {store.description}; go on with it "
+                "by Scheduler.from_stored_experiment, or choose another name."
+            )
     task = getattr(experiment.runner, "task", None)
     classes = {type(experiment.runner), *(type(m) for m in experiment.metrics.values())}
     bundle = registry_bundle(
@@ -34,6 +42,28 @@ def register(store: Store, experiment: Experiment, strategy: GenerationStrategy)
     )
     record = create(store, experiment, strategy, bundle, configuration={}, options={})
     return Recorder(store, record, take_lease(store, record), bundle)
+
+
+def take_up(
+    store: Store, name: str, *, tasks: Iterable[Task], classes: Iterable[type[Runner | Metric]]
+) -> tuple[Experiment, GenerationStrategy, Recorder]:
+    """Load a stored experiment and its strategy, and become its writer.
+
+    Args:
+        store: Where it is.
+        name: Its name.
+        tasks: Its task, where that is not a built-in problem's.
+        classes: Its runner and metric classes, where they are not of this package.
+
+    Raises:
+        CampaignNotFound: There is none of that name.
+        LeaseHeld: A live process writes it.
+    """
+    with store.reading() as connection:
+        record = campaigns.load_campaign(connection, name)
+    bundle = registry_bundle(tasks=tasks, classes=classes)
+    recorder = Recorder(store, record, take_lease(store, record), bundle)
+    return *load(store, record, bundle), recorder
 
 
 def create(

@@ -16,6 +16,8 @@ from ax.core.base_trial import BaseTrial
 from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
+from ax.core.metric import Metric
+from ax.core.runner import Runner
 from ax.core.trial_status import TrialStatus
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.orchestration.orchestrator import Orchestrator
@@ -25,10 +27,11 @@ from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
 from ax_jax_runners.campaign.metadata import is_immediate, why_not_storable
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
-from ax_jax_runners.campaign.registration import register
+from ax_jax_runners.campaign.registration import register, take_up
 from ax_jax_runners.campaign.suggestion import suggest_trials
 from ax_jax_runners.errors import AxJaxError
 from ax_jax_runners.store import Store
+from ax_jax_runners.tasks import Task
 
 _LONGEST_REASON = 10_000
 
@@ -85,6 +88,36 @@ class Scheduler(Orchestrator):
         super().__init__(experiment, generation_strategy, options or immediate_options())
         if store is not None and recorder is None:
             self._recorder = register(store, experiment, generation_strategy)
+
+    @classmethod
+    def from_stored_experiment(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls,
+        experiment_name: str,
+        options: OrchestratorOptions | None = None,
+        *,
+        store: Store,
+        tasks: Iterable[Task] = (),
+        classes: Iterable[type[Runner | Metric]] = (),
+        seed: int = 0,
+    ) -> Scheduler:
+        """Go on with an experiment that a Scheduler stored.
+
+        Args:
+            experiment_name: Its name.
+            options: Ax's options, which are not stored; None: batches of eight and no waiting.
+            store: Where it is.
+            tasks: Its task, where that is not a built-in problem's.
+            classes: Its runner and metric classes, where they are not of this package.
+            seed: Seed of the model phase's random numbers.
+
+        Raises:
+            CampaignNotFound: There is none of that name.
+            LeaseHeld: A live process writes it.
+        """
+        experiment, strategy, recorder = take_up(
+            store, experiment_name, tasks=tasks, classes=classes
+        )
+        return cls(experiment, strategy, options=options, recorder=recorder, seed=seed)
 
     def run_to(
         self,

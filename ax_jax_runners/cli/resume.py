@@ -38,6 +38,12 @@ def resume(
     ] = None,
     artifacts: Artifacts = None,
     report: Report = None,
+    accept_changed: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed", help="Go on although the task computes something else now."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a stored campaign under its stored options.
@@ -70,7 +76,7 @@ def resume(
         given = make_task(task)
     from ax_jax_runners.campaign.campaign import Campaign
 
-    campaign = Campaign.load(name, given, store=opened)
+    campaign = Campaign.load(name, given, store=opened, accept_changed=accept_changed)
     _refuse_without_task(campaign, trials)
     again = ["ax-jax", "resume", name]
     options = {"--config": config, "--task": task, "--trials": trials}

@@ -468,6 +468,26 @@ def test_an_experiment_of_a_scheduler_alone_is_no_campaign(store: Store) -> None
         make(store, "alone")
 
 
+def test_the_scheduler_goes_on_with_what_it_stored(store: Store) -> None:
+    goals = read_goals("N", (), TASK.outputs)
+
+    def fresh() -> Scheduler:
+        experiment = build_experiment("loop", JaxRunner(TASK), goals)
+        strategy = build_strategy(
+            "sobol", search_space=experiment.search_space, batch_size=4, seed=1
+        )
+        return Scheduler(experiment, strategy, store=store, options=immediate_options(4))
+
+    fresh().run_to(6)
+    with pytest.raises(CampaignExists, match="from_stored_experiment"):
+        fresh()
+    again = Scheduler.from_stored_experiment("loop", store=store, tasks=[TASK])
+    assert again.run_to(10)
+    assert sorted(again.experiment.trials) == list(range(10))
+    arms = [trial.arms[0].signature for trial in again.experiment.trials.values()]
+    assert len(set(arms)) == 10
+
+
 def test_batch_trials_abandon_their_bad_arms(store: Store) -> None:
     experiment = build_experiment("batches", JaxRunner(TASK), read_goals("N", (), TASK.outputs))
     strategy = build_strategy("sobol", search_space=experiment.search_space, batch_size=4, seed=1)
