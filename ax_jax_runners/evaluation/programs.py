@@ -16,6 +16,7 @@ Both deal their pieces to devices by placing the inputs there; the function is t
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -29,6 +30,10 @@ import numpy as np
 #: take 28 ms in one call and 24 ms in four.
 BUFFER_BYTES = 8 * 2**20
 BUCKETS = (512, 64, 8, 1)
+#: jaxlib's CPU solvers share their batch out over the thread pool that they run on, and two of them
+#: at once can wait for each other for ever (seen with jaxlib 0.10.2 on 2 cores, 100,000 systems).
+_SOLVERS = re.compile(r"= (triangular_solve|lu|cholesky|geqrf|householder_product|eigh?|svd)\b")
+_SOLVER_BUCKET = 64
 #: A call costs about as much as this many rows of a cheap simulator.
 _CALL_IN_ROWS = 8
 
@@ -209,7 +214,7 @@ def _part(keys: np.ndarray | None, piece: slice) -> np.ndarray | None:
     return None if keys is None else keys[piece]
 
 
-def bucket_pieces(count: int) -> list[tuple[int, int]]:
+def bucket_pieces(count: int, largest: int = BUCKETS[0]) -> list[tuple[int, int]]:
     """Cut a batch greedily into (rows, bucket) pieces.
 
     Full buckets first, largest first. What is left goes into one padded bucket when that at most
@@ -217,7 +222,7 @@ def bucket_pieces(count: int) -> list[tuple[int, int]]:
     """
     pieces: list[tuple[int, int]] = []
     left = count
-    for bucket in BUCKETS:
+    for bucket in (size for size in BUCKETS if size <= largest):
         pieces += [(bucket, bucket)] * (left // bucket)
         left %= bucket
         if left and bucket <= 2 * left:
@@ -238,12 +243,22 @@ class BucketProgram:
         self._leaves, self._tree = jax.tree.flatten(structure)
         batched = jax.vmap(row)
         self._program = jax.jit(lambda theta, keys: jax.tree.leaves(batched(theta, keys)))
+        self._solves: bool | None = None
+
+    def _has_solvers(self, rows: np.ndarray, keys: np.ndarray | None) -> bool:
+        """Whether the program holds linear algebra, of which only a little may run at once."""
+        if self._solves is None:
+            one = jax.make_jaxpr(self._program)(rows[:1], None if keys is None else keys[:1])
+            self._solves = _SOLVERS.search(str(one)) is not None
+        return self._solves
 
     def __call__(self, rows: np.ndarray, keys: np.ndarray | None) -> Any:
         """Compute every row, as :meth:`ChunkedProgram.__call__` does."""
         devices = compute_devices()
         start, running = 0, []
-        for i, (count, bucket) in enumerate(bucket_pieces(len(rows))):
+        solves = self._has_solvers(rows, keys)
+        largest = _SOLVER_BUCKET if solves else BUCKETS[0]
+        for i, (count, bucket) in enumerate(bucket_pieces(len(rows), largest)):
             piece = slice(start, start + count)
             block, data = rows[piece], _part(keys, piece)
             if count < bucket:
@@ -251,7 +266,8 @@ class BucketProgram:
                 data = None if data is None else _padded(data, bucket)
             if len(devices) > 1:
                 block, data = jax.device_put((block, data), devices[i % len(devices)])
-            running.append((piece, self._program(block, data)))
+            outputs = self._program(block, data)
+            running.append((piece, jax.block_until_ready(outputs) if solves else outputs))
             start += count
         if len(running) == 1:
             outputs = [np.asarray(leaf)[: len(rows)] for leaf in running[0][1]]

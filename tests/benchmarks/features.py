@@ -186,9 +186,10 @@ def paramrf_ratio(*, repeats: int) -> list[dict[str, Any]]:
         return {alias: Feature(alias)(trial, frequency) for alias in aliases}
 
     program = jax.jit(jax.vmap(simulate))
-    theta = evaluator.icdf(np.random.default_rng(0).random((512, len(names))))
+    theta = evaluator.icdf(np.random.default_rng(0).random((64, len(names))))
     found = []
-    for size in (1, 8, 64, 512):
+    # At 512 rows the plain program can hang: see _SOLVERS in ax_jax_runners/evaluation/programs.py.
+    for size in (1, 8, 64):
         batch = theta[:size]
 
         def plain(batch: np.ndarray = batch) -> Any:

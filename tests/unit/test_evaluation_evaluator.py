@@ -340,3 +340,20 @@ def test_results_of_earlier_calls_are_left_alone(evaluator: FeatureEvaluator) ->
     kept = bits(first)
     evaluator.model_features(rows(40, seed=5))
     assert bits(first) == kept
+
+
+def cascade(values: dict[str, Any]) -> jax.Array:
+    """A 2 by 2 complex system at each of 201 frequencies."""
+    w = jnp.linspace(0.1, 3.0, 201)
+    z, y = values["r"] + 1j * w * values["l"], 1j * w * values["c"]
+    matrix = jnp.moveaxis(jnp.array([[z, jnp.ones_like(z)], [-jnp.ones_like(z), 1 / z + y]]), -1, 0)
+    return jnp.linalg.solve(matrix, jnp.ones((201, 2, 1), dtype=complex))
+
+
+@pytest.mark.timeout(120)
+def test_many_small_linear_systems_end() -> None:
+    # 512 rows at once would be 102,912 systems, on which jaxlib's solvers wait for each other.
+    theta = rows(650)
+    fast = FeatureEvaluator(cascade, SPACE, reproducible=False).model_features(theta)
+    exact = FeatureEvaluator(cascade, SPACE).model_features(theta)
+    np.testing.assert_allclose(fast, exact, rtol=1e-12)
