@@ -177,6 +177,7 @@ class Campaign:
                 recorder.set_state("stopped", detail=detail[:_LONGEST_DETAIL])
                 raise
             recorder.set_state("complete" if finished else "stopped")
+        live.read_record()
         return self
 
     def attach(self, parameters: Mapping[str, Any], outputs: Measured | None = None) -> int:

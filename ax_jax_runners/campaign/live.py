@@ -82,6 +82,11 @@ class LiveCampaign:
             )
         return runner
 
+    def read_record(self) -> None:
+        """Read the campaign's row again."""
+        with self.store.reading() as connection:
+            self.record = campaigns.load_campaign(connection, self.record.name)
+
     def _take_over(self) -> Recorder:
         lease = take_lease(self.store, self.record)
         recorder = self._recorder
@@ -99,8 +104,7 @@ class LiveCampaign:
         return self._recorder
 
     def _read_again(self) -> None:
-        with self.store.reading() as connection:
-            self.record = campaigns.load_campaign(connection, self.record.name)
+        self.read_record()
         runner = self.experiment.runner
         self.experiment, self.strategy = load(
             self.store,

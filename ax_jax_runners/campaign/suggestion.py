@@ -11,6 +11,8 @@ from collections.abc import Callable
 from ax.adapter.adapter_utils import get_fixed_features_from_experiment
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
+from ax.exceptions.core import OptimizationComplete
+from ax.exceptions.generation_strategy import AxGenerationException
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 
 from ax_jax_runners.campaign.generation import is_quasi_random
@@ -45,15 +47,20 @@ def suggest_trials(
     fixed = None if at_random else get_fixed_features_from_experiment(experiment)
     runs: list[list[GeneratorRun]] = []
     while len(runs) < allowed and not (runs and should_stop()):
-        runs.append(
-            strategy._gen_with_multiple_nodes(
+        try:
+            suggested = strategy._gen_with_multiple_nodes(
                 experiment=experiment,
                 n=1,
                 pending_observations=pending,
                 fixed_features=fixed,
                 first_generation_in_multi=not runs and _needs_fit(strategy),
             )
-        )
+        except (AxGenerationException, OptimizationComplete):
+            # A space of few points runs out in the middle of a batch: what was found counts.
+            if not runs:
+                raise
+            break
+        runs.append(suggested)
     return runs
 
 

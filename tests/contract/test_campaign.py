@@ -468,6 +468,24 @@ def test_an_experiment_of_a_scheduler_alone_is_no_campaign(store: Store) -> None
         make(store, "alone")
 
 
+def product(parameters: dict) -> dict:
+    return {"y": parameters["n"] * 1.0 + parameters["k"]}
+
+
+def test_a_space_of_few_points_is_complete_when_all_are_tried(tmp_path: Path) -> None:
+    space = ParameterSpace(
+        [Parameter("n", lower=1, upper=3, integer=True), Parameter("k", choices=("a", "b"))]
+    )
+    task = FeatureTask(FeatureEvaluator(product, space), outputs={"y": lambda f: f["y"]})
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+    campaign = Campaign("few", task, objective="y", generation="sobol", store=url, batch_size=4)
+    campaign.run(trials=20, progress=False)
+    assert campaign.record.state == "complete"
+    tried = campaign.to_frame()[["n", "k"]].drop_duplicates()
+    assert len(tried) == len(campaign.experiment.trials) == 6
+    assert campaign.best() == Campaign.load("few", task, store=url).best()
+
+
 def test_the_scheduler_goes_on_with_what_it_stored(store: Store) -> None:
     goals = read_goals("N", (), TASK.outputs)
 
