@@ -6,7 +6,6 @@ It works while another process runs the campaign.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -258,22 +257,3 @@ def _with_parameters(
         Best(parameters[arm.trial_index, arm.arm_name], arm.outputs, arm.trial_index, arm.arm_name)
         for arm in arms
     )
-
-
-def progress_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Trials done, running, failed and waiting, from the counts by Ax status."""
-    groups: Counter[str] = Counter()
-    for status, number in counts.items():
-        groups[_GROUPS.get(status, "running")] += number
-    return {name: groups[name] for name in ("completed", "running", "failed", "waiting")}
-
-
-_GROUPS = {
-    "CANDIDATE": "waiting",
-    "STAGED": "waiting",
-    "COMPLETED": "completed",
-    "EARLY_STOPPED": "completed",
-    "FAILED": "failed",
-    "ABANDONED": "failed",
-    "STALE": "failed",
-}

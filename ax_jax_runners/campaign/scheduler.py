@@ -85,6 +85,7 @@ class Scheduler(Orchestrator):
         self._stops: list[Callable[[], bool]] = []
         self._heartbeat: Heartbeat | None = None
         self._seed = seed
+        self._save_is_due = True
         super().__init__(experiment, generation_strategy, options or immediate_options())
         if store is not None and recorder is None:
             self._recorder = register(store, experiment, generation_strategy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from ax_jax_runners.errors import LeaseHeld, LeaseLost
 from ax_jax_runners.store.clock import database_time
@@ -96,8 +96,3 @@ def holder(connection: Connection, campaign_id: int) -> Owner | None:
         return None
     owner = Owner.from_json(row.owner)
     return None if owner.is_dead_here() else owner
-
-
-def forget(connection: Connection, campaign_id: int) -> None:
-    """Remove the lease row of a campaign that is being deleted or copied."""
-    connection.execute(delete(table).where(table.c.campaign_id == campaign_id))
