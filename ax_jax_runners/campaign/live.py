@@ -10,10 +10,11 @@ from ax.core.experiment import Experiment
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 
+from ax_jax_runners.campaign.leasing import take_lease
 from ax_jax_runners.campaign.loading import load
 from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.options import RunOptions
-from ax_jax_runners.campaign.recorder import Recorder, take_lease
+from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.errors import CampaignError, StoreError
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, campaigns
@@ -49,13 +50,16 @@ class LiveCampaign:
     _recorder: Recorder | None = field(default=None, init=False)
 
     @contextmanager
-    def writing(self) -> Iterator[Recorder]:
+    def writing(self, *, take_over: bool = False) -> Iterator[Recorder]:
         """Hold the campaign's lease; read everything again when somebody else has written since.
 
+        Args:
+            take_over: Take the lease from a live process too, which then writes nothing more.
+
         Raises:
-            LeaseHeld: A live process has the lease.
+            LeaseHeld: A live process has the lease, and ``take_over`` is not set.
         """
-        recorder = self._take_over()
+        recorder = self._become_writer(take_over)
         try:
             yield recorder
         except StoreError:
@@ -87,8 +91,8 @@ class LiveCampaign:
         with self.store.reading() as connection:
             self.record = campaigns.load_campaign(connection, self.record.name)
 
-    def _take_over(self) -> Recorder:
-        lease = take_lease(self.store, self.record)
+    def _become_writer(self, take_over: bool) -> Recorder:
+        lease = take_lease(self.store, self.record, take_over=take_over)
         recorder = self._recorder
         if recorder is not None and lease.token == recorder.lease.token + 1:
             recorder.lease = lease

@@ -12,8 +12,9 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 from sqlalchemy import Connection
 
+from ax_jax_runners.campaign.leasing import take_lease
 from ax_jax_runners.campaign.loading import load
-from ax_jax_runners.campaign.recorder import Recorder, take_lease
+from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import CampaignExists
 from ax_jax_runners.store import Store, campaigns, events, experiments

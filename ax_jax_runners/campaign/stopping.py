@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
-from ax_jax_runners.store import Store, campaigns, leases
+from sqlalchemy import Connection
+
+from ax_jax_runners.store import Store, campaigns, events, leases
 from ax_jax_runners.store.owner import Owner
+
+_LOG = logging.getLogger(__name__)
 
 _LOOK_EVERY = 0.2
 
@@ -41,7 +46,14 @@ def stop_campaign(store: Store, name: str, *, wait: float) -> StopOutcome:
         owner = leases.holder(connection, record.id)
     if owner is None:
         return StopOutcome(None, True)
-    store.transact(lambda connection: campaigns.request_stop(connection, record.id))
+
+    def ask(connection: Connection) -> None:
+        campaigns.request_stop(connection, record.id)
+        leases.limit(connection, record.id)
+        events.record_event(connection, record.id, "stop requested", f"of {owner}")
+
+    store.transact(ask)
+    _LOG.info("Campaign %r: asked %s to stop.", name, owner)
     deadline = time.monotonic() + wait
     while _holder(store, record.id) == owner:
         if time.monotonic() >= deadline:
