@@ -6,6 +6,7 @@ import itertools
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ax.core.base_trial import BaseTrial
@@ -13,8 +14,9 @@ from ax.core.batch_trial import BatchTrial
 from ax.core.experiment import Experiment
 from ax.core.trial_status import TrialStatus
 
+from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.binding import raise_unbound
-from ax_jax_runners.runners.execution import ArmRequest, Execution, TrialKey
+from ax_jax_runners.runners.execution import ArmRequest, Execution, FrozenArms, TrialKey
 from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes, encode_outcomes
 from ax_jax_runners.runners.sentences import bounded
 from ax_jax_runners.runners.stored import StorableRunner
@@ -22,6 +24,8 @@ from ax_jax_runners.tasks import Task, UnboundTask
 
 # What Ax's own column for an abandoned arm's reason holds.
 _REASON_LIMIT = 255
+FROZEN = "frozen"
+"""Folder of frozen states in a runner's directory."""
 _numbers = itertools.count()
 
 
@@ -159,10 +163,51 @@ class TaskRunner(StorableRunner):
         return bounded(" ".join(f"{name}: {failure}" for name, failure in failures.items()))
 
     def stop(self, trial: BaseTrial, reason: str | None = None) -> dict[str, Any]:
-        """Stop a trial. What is recorded of it stays."""
+        """Stop a trial between two slices. What is known of it stays in its run_metadata."""
         if self._execution is not None:
-            self._execution.stop(self._key(trial))
+            key = self._key(trial)
+            found = self._execution.stop(key)
+            outcomes = decode_outcomes(trial.run_metadata)
+            for arm in trial.arms:
+                if (key, arm.name) in found and not _is_final(outcomes, arm.name):
+                    outcomes[arm.name] = found[key, arm.name]
+            if found:
+                trial.update_run_metadata(encode_outcomes(outcomes))
         return {} if reason is None else {"reason": bounded(str(reason))}
+
+    def wait(self, seconds: float) -> None:
+        """Return as soon as a poll may find something new, and at the latest after ``seconds``."""
+        if self._execution is not None:
+            self._execution.wait(seconds)
+
+    def release(self, trials: Iterable[BaseTrial]) -> None:
+        """Drop the frozen states of trials whose results are recorded for good.
+
+        Our Scheduler calls it after its transaction. Where nobody does, the states stay in
+        ``directory``, and a trial that is run again goes on from its last one.
+        """
+        if self.directory is None or isinstance(self._task, UnboundTask):
+            return
+        requests = [request for trial in trials for request in self._requests(trial)]
+        if requests:
+            self.execution.release(requests)
+
+    def close(self) -> None:
+        """End everything that runs, worker processes for example. A later poll goes on."""
+        if self._execution is not None:
+            self._execution.close()
+            self._execution = None
+
+    @property
+    def files(self) -> FileStore | None:
+        """Where the arrays of finished arms are kept."""
+        return None if self.directory is None else FileStore(Path(self.directory))
+
+    def frozen_arms(self, task: Task) -> FrozenArms | None:
+        """Where the states of long trials are frozen between slices."""
+        if self.directory is None:
+            return None
+        return FrozenArms(task, seed=self.seed, folder=Path(self.directory) / FROZEN)
 
     @property
     def run_metadata_report_keys(self) -> list[str]:

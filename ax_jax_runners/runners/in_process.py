@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import final
 
-from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.runners.execution import Execution, InProcessExecution
 from ax_jax_runners.tasks import Task
@@ -20,6 +18,7 @@ class JaxRunner(TaskRunner):
     """
 
     def start_execution(self, task: Task) -> Execution:
-        """Return an execution in this process that keeps arrays in ``directory``."""
-        files = None if self.directory is None else FileStore(Path(self.directory))
-        return InProcessExecution(task, seed=self.seed, files=files)
+        """Return an execution in this process; arrays and states are kept in ``directory``."""
+        return InProcessExecution(
+            task, seed=self.seed, files=self.files, frozen=self.frozen_arms(task)
+        )

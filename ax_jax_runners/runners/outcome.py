@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from ax_jax_runners.tasks import Progress
 KEY = "ax_jax"
 VERSION = 1
 Status = Literal["running", "completed", "failed"]
+Point: TypeAlias = tuple[int, float, float | None]
+
+CURVE_POINTS = 1_000
+"""Longest curve that is kept; of a longer one every second point goes, but never the last."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class ArmOutcome:
         step: Slices done.
         artifacts: SHA-256 of the file that holds an array, by the array's name.
         failure: Why it failed, bounded; None otherwise.
+        curves: Points (step, mean, standard error or None) of each output in the order of steps;
+            empty where an arm was done after its first slice.
+        lost: A sentence for every attempt that ended without a result and was repeated.
     """
 
     status: Status
@@ -39,6 +46,8 @@ class ArmOutcome:
     step: int = 0
     artifacts: Mapping[str, str] = field(default_factory=dict)
     failure: str | None = None
+    curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -83,6 +92,24 @@ class ArmOutcome:
         except (TypeError, ValueError, AttributeError) as error:
             return cls.failed(f"The task's report cannot be read: {error}.")
 
+    def after(self, earlier: ArmOutcome) -> ArmOutcome:
+        """Return this outcome with the history of what was known before it.
+
+        An arm that is done at once has no curve; every later report is a point of one.
+        """
+        if not earlier.step and not earlier.curves and self.is_final:
+            return replace(self, lost=earlier.lost or self.lost)
+        curves = dict(earlier.curves)
+        for name, (mean, sem) in self.outputs.items():
+            points = curves.get(name, ())
+            if not points or points[-1][0] < self.step:
+                curves[name] = _thinned((*points, (self.step, mean, sem)))
+        return replace(self, curves=curves, lost=earlier.lost or self.lost)
+
+    def completed(self) -> ArmOutcome:
+        """Return the outcome of an arm that ends with what it has."""
+        return replace(self, status="completed") if self.status == "running" else self
+
     def encode(self) -> dict[str, Any]:
         """Return the outcome as plain finite JSON."""
         record: dict[str, Any] = {
@@ -93,6 +120,12 @@ class ArmOutcome:
         }
         if self.failure is not None:
             record["failure"] = self.failure
+        if self.curves:
+            record["curves"] = {
+                name: [list(point) for point in points] for name, points in self.curves.items()
+            }
+        if self.lost:
+            record["lost"] = list(self.lost)
         return record
 
     @classmethod
@@ -104,6 +137,11 @@ class ArmOutcome:
             record["step"],
             record["artifacts"],
             record.get("failure"),
+            {
+                name: tuple((step, mean, sem) for step, mean, sem in points)
+                for name, points in record.get("curves", {}).items()
+            },
+            tuple(record.get("lost", ())),
         )
 
 
@@ -136,6 +174,12 @@ def decode_outcomes(run_metadata: Mapping[str, Any]) -> dict[str, ArmOutcome]:
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
     return outcomes
+
+
+def _thinned(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    if len(points) <= CURVE_POINTS:
+        return points
+    return (*points[:-1][::2], points[-1])
 
 
 def _finite(outputs: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:

@@ -42,7 +42,8 @@ class Execution(Protocol):
     def submit(self, requests: Sequence[ArmRequest]) -> Mapping[ArmKey, ArmOutcome]:
         """Start arms and return what is known of each, whether it is running or final.
 
-        An arm of a trial that is already running here is started anew.
+        An arm of a trial that is already running here is started anew; one that was frozen goes on
+        from there.
         """
         ...
 
@@ -50,10 +51,25 @@ class Execution(Protocol):
         """Return what is known now of the arms of these trials; arms not known here are absent."""
         ...
 
-    def stop(self, trial: TrialKey) -> None:
-        """Forget a trial; nothing happens where it is not known."""
+    def stop(self, trial: TrialKey) -> Mapping[ArmKey, ArmOutcome]:
+        """End a trial after its slice in flight and forget it; return what was known of its arms.
+
+        Nothing happens where it is not known.
+        """
         ...
 
     def capacity(self) -> int:
         """Return how many more trials may be submitted now; -1 for any number."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return as soon as a poll may find something new, and at the latest after ``seconds``."""
+        ...
+
+    def release(self, requests: Sequence[ArmRequest]) -> None:
+        """Drop what is kept for a resume of these arms: their results are recorded elsewhere."""
+        ...
+
+    def close(self) -> None:
+        """End everything that runs here; nothing frozen is dropped, and a later submit goes on."""
         ...
