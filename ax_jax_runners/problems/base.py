@@ -17,7 +17,30 @@ from ax_jax_runners.errors import ConfigurationError
 if TYPE_CHECKING:
     from ax_jax_runners.tasks import FeatureTask, Task
 
-_MODULES = {"ring-slot": "ring_slot", "touchstone": "networks"}
+_SYNTHETIC = (
+    "branin",
+    "hartmann3",
+    "hartmann6",
+    "ackley",
+    "levy",
+    "rosenbrock",
+    "rastrigin",
+    "griewank",
+    "michalewicz",
+    "styblinski-tang",
+    "gardner",
+    "pressure-vessel",
+    "branin-currin",
+    "dtlz2",
+    "zdt1",
+    "vehicle-safety",
+)
+_MODULES = {
+    "ring-slot": "ring_slot",
+    "touchstone": "networks",
+    "learning-curve": "learning_curves",
+    **dict.fromkeys(_SYNTHETIC, "synthetic"),
+}
 _ORIGIN = "_problem_origin"
 
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -34,6 +57,10 @@ class Problem:
         objective: The Ax objective expression to use where the user gives none.
         options: What each option of ``build`` means.
         reference: The best value of the first output that is known for the default options.
+        outcome_constraints: What a campaign should ask of the outputs besides.
+        reference_point: Of the hypervolume of several objectives, one number for each of those of
+            ``objective``, all minimised; for the default options.
+        max_hypervolume: The largest hypervolume that is known for the default options.
     """
 
     name: str
@@ -42,6 +69,9 @@ class Problem:
     objective: str
     options: Mapping[str, str] = field(default_factory=dict)
     reference: float | None = None
+    outcome_constraints: tuple[str, ...] = ()
+    reference_point: tuple[float, ...] | None = None
+    max_hypervolume: float | None = None
 
 
 def names() -> tuple[str, ...]:
@@ -62,7 +92,8 @@ def get(name: str) -> Problem:
             f"There is no built-in problem {name!r}; {advice}"
             f"{'' if close else ', '.join(map(repr, _MODULES)) + '.'}"
         )
-    return import_module(f"{__package__}.{_MODULES[name]}").PROBLEM
+    module = import_module(f"{__package__}.{_MODULES[name]}")
+    return module.PROBLEMS[name] if name in _SYNTHETIC else module.PROBLEM
 
 
 def build(name: str, *, parameters: Overrides | None = None, **options: Any) -> Task:
@@ -120,7 +151,7 @@ def with_parameters(task: Any, overrides: Overrides) -> FeatureTask:
             "change the space where the task is made."
         )
     space = task.space.replace(overrides)
-    changed = FeatureTask(
+    changed = type(task)(
         replace(task.evaluator, space=space),
         outputs=task.output_functions,
         replicates=task.replicates,
