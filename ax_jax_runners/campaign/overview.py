@@ -15,42 +15,18 @@ from sqlalchemy import Connection, and_, column, func, select, table
 from ax_jax_runners.campaign.best import Best, best_among
 from ax_jax_runners.campaign.objectives import Goals, read_goals
 from ax_jax_runners.errors import NoFeasibleArm
-from ax_jax_runners.store import Store, campaigns, events, leases
+from ax_jax_runners.store import Store, attempts, campaigns, events, leases
 from ax_jax_runners.store.campaigns import CampaignRecord
+from ax_jax_runners.store.events import Event
+from ax_jax_runners.store.owner import Owner
+from ax_jax_runners.store.statuses import status_name, trial
 from ax_jax_runners.store.tables import attempt, observation
 
-TRIAL_STATUSES = {
-    0: "CANDIDATE",
-    1: "STAGED",
-    2: "FAILED",
-    3: "COMPLETED",
-    4: "RUNNING",
-    5: "ABANDONED",
-    6: "DISPATCHED",
-    7: "EARLY_STOPPED",
-    8: "STALE",
-}
-"""Ax's trial statuses by the number in its table; importing Ax for them takes seconds."""
-
-_FAILED, _COMPLETED, _ABANDONED, _EARLY_STOPPED = 2, 3, 5, 7
+_FAILED, _COMPLETED, _RUNNING, _ABANDONED, _EARLY_STOPPED = 2, 3, 4, 5, 7
 _WAITING = {"CANDIDATE", "STAGED"}
 
-_trial = table(
-    "trial_v2",
-    *map(column, ("id", "experiment_id", "index", "status", "failed_reason", "abandoned_reason")),
-)
 _run = table("generator_run_v2", *map(column, ("id", "trial_id")))
 _arm = table("arm_v2", *map(column, ("generator_run_id", "name", "parameters")))
-
-
-@dataclass(frozen=True)
-class Happening:
-    """One event: seconds since the epoch by the database's clock, what, and more about it."""
-
-    time: float
-    kind: str
-    trial_index: int | None
-    detail: str | None
 
 
 @dataclass(frozen=True)
@@ -68,6 +44,7 @@ class Overview:
         best_score: The objective's value at the best arm of a single objective.
         failures: Index and sentence of the failed and abandoned trials, latest first.
         repeated: Number of runs beyond the first by trial index.
+        running: Number of the attempt under way by the index of each running trial.
         happenings: The latest events, oldest first.
     """
 
@@ -83,7 +60,8 @@ class Overview:
     best_score: float | None
     failures: tuple[tuple[int, str], ...]
     repeated: Mapping[int, int]
-    happenings: tuple[Happening, ...]
+    running: Mapping[int, int]
+    happenings: tuple[Event, ...]
 
     @property
     def begun(self) -> int:
@@ -124,6 +102,11 @@ def read_best(store: Store, name: str) -> Best | tuple[Best, ...]:
         return _best(connection, campaigns.load_campaign(connection, name))
 
 
+def state_of(record: CampaignRecord, owner: Owner | None) -> str:
+    """A campaign's state; one that runs by its row and has no live owner is ``interrupted``."""
+    return "interrupted" if record.state == "running" and owner is None else record.state
+
+
 def _overview(connection: Connection, record: CampaignRecord) -> Overview:
     owner = leases.holder(connection, record.id)
     best, score = None, None
@@ -133,10 +116,9 @@ def _overview(connection: Connection, record: CampaignRecord) -> Overview:
         pass
     if isinstance(best, Best):
         (score,) = _goals(record).scores(best.outputs)
-    found = events.read_events(connection, record.id, limit=10)
     return Overview(
         name=record.name,
-        state="interrupted" if record.state == "running" and owner is None else record.state,
+        state=state_of(record, owner),
         owner=None if owner is None else str(owner),
         stop_requested=record.stop_requested and owner is not None,
         objective=record.configuration.get("objective"),
@@ -147,25 +129,26 @@ def _overview(connection: Connection, record: CampaignRecord) -> Overview:
         best_score=score,
         failures=_failures(connection, record.experiment_id),
         repeated=_repeated(connection, record.experiment_id),
-        happenings=tuple(Happening(*each) for each in found),
+        running=_running(connection, record.experiment_id),
+        happenings=tuple(events.read_events(connection, record.id, limit=10)),
     )
 
 
 def _counts(connection: Connection, experiment_id: int) -> dict[str, int]:
     rows = connection.execute(
-        select(_trial.c.status, func.count())
-        .where(_trial.c.experiment_id == experiment_id)
-        .group_by(_trial.c.status)
-        .order_by(_trial.c.status)
+        select(trial.c.status, func.count())
+        .where(trial.c.experiment_id == experiment_id)
+        .group_by(trial.c.status)
+        .order_by(trial.c.status)
     )
-    return {TRIAL_STATUSES.get(status, str(status)): number for status, number in rows}
+    return {status_name(status): number for status, number in rows}
 
 
 def _failures(connection: Connection, experiment_id: int) -> tuple[tuple[int, str], ...]:
     rows = connection.execute(
-        select(_trial.c.index, _trial.c.failed_reason, _trial.c.abandoned_reason)
-        .where(_trial.c.experiment_id == experiment_id, _trial.c.status.in_((_FAILED, _ABANDONED)))
-        .order_by(_trial.c.index.desc())
+        select(trial.c.index, trial.c.failed_reason, trial.c.abandoned_reason)
+        .where(trial.c.experiment_id == experiment_id, trial.c.status.in_((_FAILED, _ABANDONED)))
+        .order_by(trial.c.index.desc())
     )
     return tuple((index, first or second or "no reason recorded") for index, first, second in rows)
 
@@ -178,6 +161,16 @@ def _repeated(connection: Connection, experiment_id: int) -> dict[int, int]:
         .order_by(attempt.c.trial_index)
     )
     return {index: last - 1 for index, last in rows}
+
+
+def _running(connection: Connection, experiment_id: int) -> dict[int, int]:
+    indices = connection.scalars(
+        select(trial.c.index)
+        .where(trial.c.experiment_id == experiment_id, trial.c.status == _RUNNING)
+        .order_by(trial.c.index)
+    ).all()
+    numbers = attempts.latest(connection, experiment_id, indices)
+    return {index: numbers.get(index, 1) for index in indices}
 
 
 def _goals(record: CampaignRecord) -> Goals:
@@ -211,10 +204,10 @@ def _observed(connection: Connection, experiment_id: int, goals: Goals) -> list[
         )
         .join_from(
             observation,
-            _trial,
+            trial,
             and_(
-                _trial.c.experiment_id == observation.c.experiment_id,
-                _trial.c.index == observation.c.trial_index,
+                trial.c.experiment_id == observation.c.experiment_id,
+                trial.c.index == observation.c.trial_index,
             ),
         )
         .where(
@@ -223,7 +216,7 @@ def _observed(connection: Connection, experiment_id: int, goals: Goals) -> list[
             observation.c.window == "",
             observation.c.status != "failed",
             observation.c.value.is_not(None),
-            _trial.c.status.in_((_COMPLETED, _EARLY_STOPPED)),
+            trial.c.status.in_((_COMPLETED, _EARLY_STOPPED)),
         )
         .order_by(observation.c.trial_index, observation.c.id)
     )
@@ -242,12 +235,12 @@ def _with_parameters(
 ) -> tuple[Best, ...]:
     arms = tuple(arms)
     rows = connection.execute(
-        select(_trial.c.index, _arm.c.name, _arm.c.parameters)
-        .join_from(_trial, _run, _run.c.trial_id == _trial.c.id)
+        select(trial.c.index, _arm.c.name, _arm.c.parameters)
+        .join_from(trial, _run, _run.c.trial_id == trial.c.id)
         .join(_arm, _arm.c.generator_run_id == _run.c.id)
         .where(
-            _trial.c.experiment_id == experiment_id,
-            _trial.c.index.in_({arm.trial_index for arm in arms}),
+            trial.c.experiment_id == experiment_id,
+            trial.c.index.in_({arm.trial_index for arm in arms}),
         )
     )
     parameters: dict[tuple[int, str], dict[str, Any]] = {

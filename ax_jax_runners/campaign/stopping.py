@@ -48,8 +48,8 @@ def stop_campaign(store: Store, name: str, *, wait: float) -> StopOutcome:
         return StopOutcome(None, True)
 
     def ask(connection: Connection) -> None:
-        campaigns.request_stop(connection, record.id)
         leases.limit(connection, record.id)
+        campaigns.request_stop(connection, record.id)
         events.record_event(connection, record.id, "stop requested", f"of {owner}")
 
     store.transact(ask)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 def print_json(document: Any) -> None:
     """Print one document on stdout; numbers that are not finite become null."""
     typer.echo(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+
+def print_json_line(document: Any) -> None:
+    """Print one document on a line of its own and at once, for a program that reads along."""
+    typer.echo(json.dumps(_plain(document), allow_nan=False))
+    sys.stdout.flush()
 
 
 def print_table(table: Table) -> None:
@@ -45,6 +53,19 @@ def grid(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table
+
+
+def clock(seconds: float) -> str:
+    """Seconds since the epoch as local time."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def one_line(text: str, longest: int) -> str:
+    """Text of any length and content as one line of at most so many characters."""
+    # A simulator's message may hold anything, control sequences of the terminal included.
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 20 * longest])
+    line = " ".join(shown.split())
+    return line if len(line) <= longest else f"{line[: max(longest - 1, 0)]}…"
 
 
 def best_document(best: Best | tuple[Best, ...] | None) -> Any:

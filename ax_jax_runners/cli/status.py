@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ax_jax_runners.cli.arguments import DEFAULT_STORE, AsJson, StoreUrl
-from ax_jax_runners.cli.output import best_document, best_table, grid, print_json, print_table, say
+from ax_jax_runners.cli.output import (
+    best_document,
+    best_table,
+    clock,
+    grid,
+    one_line,
+    print_json,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
-    from ax_jax_runners.campaign.overview import Overview
+    from ax_jax_runners.campaign.overview import Event, Overview
 
 _SHOWN = 5
+_SHOWN_RUNNING = 20
+_LONGEST_REASON = 160
 
 
 def status(
@@ -74,25 +84,50 @@ def _show(overview: Overview) -> None:
     say(f"Objective (maximised): {overview.objective or 'not stored'}")
     if overview.outcome_constraints:
         say(f"Constraints: {'; '.join(overview.outcome_constraints)}")
-    counts = ", ".join(f"{n} {status.lower()}" for status, n in overview.counts.items())
+    counts = ", ".join(
+        f"{n} {status.lower().replace('_', ' ')}" for status, n in overview.counts.items()
+    )
     total = "" if overview.total_trials is None else f" of {overview.total_trials}"
     say(f"Trials: {overview.begun}{total} begun ({counts or 'none yet'})")
+    if overview.running:
+        say(f"Running now: {_running(overview)}")
     if overview.repeated:
         say(f"Run again after an interruption: {sum(overview.repeated.values())} trials")
     if overview.best is not None:
         print_table(best_table(overview.best, "Best so far"))
     if overview.failures:
-        print_table(grid("Latest failures", ["trial", "reason"], overview.failures[:_SHOWN]))
+        rows = [(index, one_line(why, _LONGEST_REASON)) for index, why in overview.failures]
+        print_table(grid("Latest failures", ["trial", "reason"], rows[:_SHOWN]))
     if overview.happenings:
         rows = [
-            (_clock(each.time), each.kind, each.trial_index, each.detail)
+            (
+                clock(each.time),
+                each.kind,
+                each.trial_index,
+                each.attempt,
+                change(each),
+                None if each.reason is None else one_line(each.reason, _LONGEST_REASON),
+            )
             for each in overview.happenings
         ]
-        print_table(grid("Latest events", ["time", "event", "trial", "detail"], rows))
+        columns = ["time", "event", "trial", "attempt", "from -> to", "reason"]
+        print_table(grid("Latest events", columns, rows))
 
 
-def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def change(event: Event) -> str | None:
+    """From which status to which a trial went; None for other events."""
+    if event.to_status is None:
+        return None
+    return f"{event.from_status or 'new'} -> {event.to_status}"
+
+
+def _running(overview: Overview) -> str:
+    shown = [
+        f"trial {index} (attempt {attempt})"
+        for index, attempt in list(overview.running.items())[:_SHOWN_RUNNING]
+    ]
+    more = len(overview.running) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _document(overview: Overview) -> dict[str, Any]:
@@ -108,6 +143,7 @@ def _document(overview: Overview) -> dict[str, Any]:
         "counts": dict(overview.counts),
         "best": best_document(overview.best),
         "failures": [{"trial_index": i, "reason": why} for i, why in overview.failures],
+        "running": {str(index): attempt for index, attempt in overview.running.items()},
         "repeated": {str(index): times for index, times in overview.repeated.items()},
         "events": [vars(each) for each in overview.happenings],
     }

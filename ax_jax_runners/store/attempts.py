@@ -10,13 +10,20 @@ from sqlalchemy import Connection, Row, and_, exists, func, insert, select, upda
 from ax_jax_runners.store.clock import database_time
 from ax_jax_runners.store.tables import attempt
 
+PROCESS_ENDED = "its process ended before the result"
+"""Why an attempt is lost that a dead process left open."""
+
 
 def open_attempts(
     connection: Connection, experiment_id: int, trials: Sequence[int], *, token: int
-) -> None:
-    """Record that these trials are about to run; attempts left open by a dead run are closed."""
+) -> dict[int, int]:
+    """Record that these trials are about to run; attempts left open by a dead run are closed.
+
+    Returns:
+        The number of the attempt that was left open, by trial index.
+    """
     if not trials:
-        return
+        return {}
     now = database_time(connection)
     mine = and_(attempt.c.experiment_id == experiment_id, attempt.c.trial_index.in_(trials))
     earlier = dict(
@@ -26,11 +33,15 @@ def open_attempts(
             .group_by(attempt.c.trial_index)
         ).all()
     )
+    lost: dict[int, int] = {}
     if earlier:
+        left_open = and_(mine, attempt.c.ended.is_(None))
+        found = connection.execute(
+            select(attempt.c.trial_index, attempt.c.attempt).where(left_open)
+        )
+        lost = {index: number for index, number in found}
         connection.execute(
-            update(attempt)
-            .where(mine, attempt.c.ended.is_(None))
-            .values(status="lost", reason="its process ended before the result", ended=now)
+            update(attempt).where(left_open).values(status="lost", reason=PROCESS_ENDED, ended=now)
         )
     connection.execute(
         insert(attempt),
@@ -46,6 +57,7 @@ def open_attempts(
             for index in trials
         ],
     )
+    return lost
 
 
 def close_attempts(
@@ -66,6 +78,59 @@ def close_attempts(
             )
             .values(status=status, reason=reason, ended=now)
         )
+
+
+def interrupt_attempts(connection: Connection, experiment_id: int, reason: str) -> None:
+    """Close every open attempt as ``interrupted``: its trial is not to blame.
+
+    For a run that ends in order, or is displaced, while trials still run.
+    """
+    connection.execute(
+        update(attempt)
+        .where(attempt.c.experiment_id == experiment_id, attempt.c.ended.is_(None))
+        .values(status="interrupted", reason=reason, ended=database_time(connection))
+    )
+
+
+def latest(connection: Connection, experiment_id: int, indices: Sequence[int]) -> dict[int, int]:
+    """The number of the latest attempt at each of these trials that has one."""
+    if not indices:
+        return {}
+    rows = connection.execute(
+        select(attempt.c.trial_index, func.max(attempt.c.attempt))
+        .where(attempt.c.experiment_id == experiment_id, attempt.c.trial_index.in_(indices))
+        .group_by(attempt.c.trial_index)
+    )
+    return {index: number for index, number in rows}
+
+
+def lost_in_a_row(
+    connection: Connection, experiment_id: int, indices: Sequence[int]
+) -> dict[int, int]:
+    """How many of the latest attempts at each of these trials were lost one after the other.
+
+    Attempts that are still open do not count: ask after `open_attempts`, which closes those of a
+    dead process.
+    """
+    counts = dict.fromkeys(indices, 0)
+    if not indices:
+        return counts
+    rows = connection.execute(
+        select(attempt.c.trial_index, attempt.c.status)
+        .where(
+            attempt.c.experiment_id == experiment_id,
+            attempt.c.trial_index.in_(indices),
+            attempt.c.ended.is_not(None),
+        )
+        .order_by(attempt.c.trial_index, attempt.c.attempt.desc())
+    )
+    settled = set()
+    for index, status in rows:
+        if status != "lost":
+            settled.add(index)
+        elif index not in settled:
+            counts[index] += 1
+    return counts
 
 
 def read_repeated(connection: Connection, experiment_id: int) -> Sequence[Row[Any]]:

@@ -13,9 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from ax_jax_runners.errors import LeaseHeld, LeaseLost
+from ax_jax_runners.store import attempts
 from ax_jax_runners.store.clock import database_time
 from ax_jax_runners.store.events import record_event
 from ax_jax_runners.store.owner import Owner
+from ax_jax_runners.store.tables import campaign
 from ax_jax_runners.store.tables import lease as table
 
 LEASE_SECONDS = 60.0
@@ -97,6 +99,11 @@ def acquire(
                 "wait, or take the campaign over with `--take-over` (in Python "
                 "`run(take_over=True)`): the other process then writes nothing more."
             )
+        if not found.is_over:
+            # The displaced process is not lost: its trials are not to blame for their interruption.
+            attempts.interrupt_attempts(
+                connection, _experiment(connection, campaign_id), "another process took over"
+            )
         record_event(connection, campaign_id, "taken over", f"from {found.owner}, {_why(found)}")
     connection.execute(
         update(table)
@@ -136,6 +143,10 @@ def limit(connection: Connection, campaign_id: int) -> None:
     The clock was set back since it was renewed. A live owner renews it again; a dead one's would
     otherwise last until the clock comes to where it was.
     """
+    # Waits for the owner's unit of work, so that events written with this follow on its own.
+    connection.execute(
+        select(table.c.token).where(table.c.campaign_id == campaign_id).with_for_update()
+    )
     latest = database_time(connection) + LEASE_SECONDS
     connection.execute(
         update(table)
@@ -169,6 +180,12 @@ def _tenure(row: Any, now: float) -> Tenure:
     return Tenure(
         Owner.from_json(row.owner), row.token, row.expires - now, row.expires == _RELEASED
     )
+
+
+def _experiment(connection: Connection, campaign_id: int) -> int:
+    return connection.execute(
+        select(campaign.c.experiment_id).where(campaign.c.id == campaign_id)
+    ).scalar_one()
 
 
 def _why(found: Tenure) -> str:

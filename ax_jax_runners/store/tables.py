@@ -109,7 +109,10 @@ event = Table(
     Column("trial_index", Integer),
     Column("attempt", Integer),
     Column("kind", Text, nullable=False),
-    Column("detail", Text),
+    Column("from_status", Text),
+    Column("to_status", Text),
+    Column("reason", Text),
     Column("time", Double, nullable=False),
     Index("event_campaign", "campaign_id", "id"),
+    Index("event_trial", "campaign_id", "trial_index"),
 )

@@ -22,10 +22,11 @@ from ax_jax_runners import (
     ParameterSpace,
     Store,
 )
-from ax_jax_runners.campaign.overview import TRIAL_STATUSES, read_overview
+from ax_jax_runners.campaign.overview import read_overview
 from ax_jax_runners.cli.app import app
 from ax_jax_runners.store import leases
 from ax_jax_runners.store.owner import Owner
+from ax_jax_runners.store.statuses import TRIAL_STATUSES
 
 SPACE = ParameterSpace(
     [Parameter("x[0]", lower=-1.0, upper=1.0), Parameter("y", lower=-1.0, upper=1.0)]
