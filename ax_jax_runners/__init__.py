@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from ax_jax_runners.campaign import Campaign, Scheduler, registry_bundle
     from ax_jax_runners.evaluation import FeatureEvaluator
     from ax_jax_runners.parameters import Parameter, ParameterSpace
-    from ax_jax_runners.runners import JaxRunner
+    from ax_jax_runners.runners import JaxRunner, SyntheticJaxRunner
     from ax_jax_runners.store import Store
-    from ax_jax_runners.tasks import FeatureTask, Progress, Task
+    from ax_jax_runners.tasks import FeatureTask, Progress, StepwiseTask, Task
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,9 @@ _HOMES = {
     "ParameterSpace": "parameters",
     "Progress": "tasks",
     "Scheduler": "campaign",
+    "StepwiseTask": "tasks",
     "Store": "store",
+    "SyntheticJaxRunner": "runners",
     "Task": "tasks",
     "registry_bundle": "campaign",
 }
@@ -39,7 +41,9 @@ __all__ = [
     "ParameterSpace",
     "Progress",
     "Scheduler",
+    "StepwiseTask",
     "Store",
+    "SyntheticJaxRunner",
     "Task",
     "registry_bundle",
 ]

@@ -2,127 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from ax.core.base_trial import BaseTrial
-from ax.core.batch_trial import BatchTrial
-from ax.core.data import Data, DataRow
-from ax.core.experiment import Experiment
-from ax.core.metric import Metric, MetricFetchE, MetricFetchResult
-from ax.utils.common.result import Err, Ok
+from ax.core.data import DataRow
 
-from ax_jax_runners.errors import AxJaxError
-from ax_jax_runners.metrics.names import from_identifier
-
-# The key and the layout of the record that our runners leave in run_metadata.
-_KEY = "ax_jax"
+from ax_jax_runners.metrics.recorded import OutputNotRecorded, RecordedMetric
 
 
-class OutputNotRecorded(AxJaxError, LookupError):
-    """A trial's run_metadata holds no value of an output."""
-
-
-class OutputMetric(Metric):
-    """Reads an output's mean and standard error from ``trial.run_metadata`` and nothing else.
-
-    An error that is not known is NaN for Ax, which then infers the noise; 0.0 stays 0.0.
-    """
-
-    def __init__(self, name: str, *, lower_is_better: bool | None = None) -> None:
-        """Name the metric like the output.
-
-        Args:
-            name: The output's name, or its identifier where Ax's expressions need one
-                (`ax_jax_runners.metrics.names`).
-            lower_is_better: Which direction is better; None leaves it open.
-        """
-        super().__init__(name=name, lower_is_better=lower_is_better)
+class OutputMetric(RecordedMetric):
+    """The value of an output when its arm is completed, and nothing before."""
 
     @classmethod
     def is_available_while_running(cls) -> bool:
         """Return False: an output counts when its arm is completed."""
         return False
 
-    def fetch_trial_data(self, trial: BaseTrial, **kwargs: Any) -> MetricFetchResult:
-        """Return one row for each completed arm, or an error that names the known outputs."""
-        try:
-            rows = self._rows(trial)
-        except OutputNotRecorded as error:
-            return Err(MetricFetchE(message=str(error), exception=error))
-        return Ok(Data(data_rows=rows))
+    def can_have_data(self, trial: BaseTrial) -> bool:
+        """Whether the trial is completed."""
+        return trial.status.is_completed
 
-    def bulk_fetch_trial_data(
-        self, trial: BaseTrial, metrics: list[Metric], **kwargs: Any
-    ) -> dict[str, MetricFetchResult]:
-        """Return the result of each metric by signature."""
-        return {metric.signature: metric.fetch_trial_data(trial) for metric in metrics}
+    def rows(self, trial: BaseTrial) -> list[DataRow]:
+        """Return one row for each completed arm.
 
-    def fetch_data_prefer_lookup(
-        self,
-        experiment: Experiment,
-        metrics: list[Metric],
-        trials: list[BaseTrial] | None = None,
-        **kwargs: Any,
-    ) -> tuple[dict[int, dict[str, MetricFetchResult]], bool]:
-        """Return results by trial index and signature, and whether there are any.
-
-        Ax's own way looks every trial up in a table of all data first, at a cost that grows with
-        the experiment; reading run_metadata costs less than the look-up.
+        Raises:
+            OutputNotRecorded: No arm is completed, or one has no such output.
         """
-        candidates: Sequence[BaseTrial] = (
-            list(experiment.trials.values()) if trials is None else trials
-        )
-        results = {
-            trial.index: self.bulk_fetch_trial_data(trial, metrics)
-            for trial in candidates
-            if trial.status.is_completed
-        }
-        found = any(result.is_ok() for by_name in results.values() for result in by_name.values())
-        return results, found
-
-    def _rows(self, trial: BaseTrial) -> list[DataRow]:
-        record = trial.run_metadata.get(_KEY)
-        arms = record.get("arms") if isinstance(record, Mapping) else None
-        if not isinstance(arms, Mapping):
-            raise OutputNotRecorded(
-                f"Trial {trial.index} has no outputs in its run_metadata; "
-                "run it by a runner of ax_jax_runners."
-            )
-        left_out = (
-            {arm.name for arm in trial.abandoned_arms} if isinstance(trial, BatchTrial) else set()
-        )
         rows = []
-        for name, arm in arms.items():
-            if arm["status"] == "completed" and name not in left_out:
-                mean, sem = self._value(trial, name, arm["outputs"])
-                rows.append(self._row(trial, name, mean, sem))
+        for name, arm in self.arms(trial):
+            if arm["status"] == "completed":
+                value = self.among(arm["outputs"])
+                if value is None:
+                    raise self.missing(trial, name, arm["outputs"])
+                rows.append(self.row(trial, name, *value))
         if not rows:
             raise OutputNotRecorded(
                 f"Trial {trial.index} has no completed arm, so output {self.name!r} has no value."
             )
         return rows
-
-    def _value(
-        self, trial: BaseTrial, arm: str, outputs: Mapping[str, Any]
-    ) -> tuple[float, float | None]:
-        for name in (self.name, from_identifier(self.name)):
-            if name in outputs:
-                mean, sem = outputs[name]
-                return mean, sem
-        known = ", ".join(map(repr, outputs)) or "none"
-        raise OutputNotRecorded(
-            f"Trial {trial.index}, arm {arm}: the task reports no output {self.name!r}; "
-            f"its outputs are {known}."
-        )
-
-    def _row(self, trial: BaseTrial, arm: str, mean: float, sem: float | None) -> DataRow:
-        return DataRow(
-            trial_index=trial.index,
-            arm_name=arm,
-            metric_name=self.name,
-            metric_signature=self.signature,
-            mean=mean,
-            se=math.nan if sem is None else sem,
-        )

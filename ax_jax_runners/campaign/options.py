@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
 from ax.storage.json_store.decoder import object_from_json
 from ax.storage.json_store.encoder import object_to_json
 from ax.storage.registry_bundle import RegistryBundleBase
 
+from ax_jax_runners.campaign.early_stopping import check_rule, decode_rule, encode_rule
 from ax_jax_runners.errors import ConfigurationError
 
 
@@ -35,11 +37,13 @@ class RunOptions:
         batch_size: Trials generated and run together.
         timeout: Seconds after which a run starts nothing new; None: no limit.
         global_stopping: Ax strategy that ends the campaign early.
+        early_stopping: Ax strategy that ends long trials early.
     """
 
     batch_size: int = 8
     timeout: float | None = None
     global_stopping: BaseGlobalStoppingStrategy | None = None
+    early_stopping: BaseEarlyStoppingStrategy | None = None
 
     def __post_init__(self) -> None:
         size, timeout, stopping = self.batch_size, self.timeout, self.global_stopping
@@ -52,6 +56,7 @@ class RunOptions:
             raise ConfigurationError(
                 f"global_stopping is {stopping!r}; give one of Ax's global stopping strategies."
             )
+        check_rule(self.early_stopping)
 
     def to_json(self, bundle: RegistryBundleBase) -> dict[str, Any]:
         stopping = self.global_stopping
@@ -65,6 +70,7 @@ class RunOptions:
                 encoder_registry=bundle.encoder_registry,
                 class_encoder_registry=bundle.class_encoder_registry,
             ),
+            "early_stopping": encode_rule(self.early_stopping, bundle),
         }
 
     @classmethod
@@ -80,4 +86,5 @@ class RunOptions:
                 decoder_registry=bundle.decoder_registry,
                 class_decoder_registry=bundle.class_decoder_registry,
             ),
+            early_stopping=decode_rule(stored.get("early_stopping"), bundle),
         )

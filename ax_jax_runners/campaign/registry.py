@@ -13,7 +13,7 @@ from ax.storage.metric_registry import CORE_METRIC_REGISTRY
 from ax.storage.registry_bundle import RegistryBundle
 from ax.storage.runner_registry import CORE_RUNNER_REGISTRY
 
-from ax_jax_runners.metrics import OutputMetric
+from ax_jax_runners.metrics import CurveMetric, OutputMetric
 from ax_jax_runners.parameters.ax import read_any_name_in_constraints
 from ax_jax_runners.runners import JaxRunner, TaskResolver
 from ax_jax_runners.runners.binding import RESOLVER
@@ -21,7 +21,7 @@ from ax_jax_runners.tasks import Task
 
 # A number, once given, stays: databases hold it. Ax would otherwise number classes by a hash of
 # their bare names, where two classes of one name get one number and the later wins.
-METRICS: tuple[tuple[type[Metric], int], ...] = ((OutputMetric, 7101),)
+METRICS: tuple[tuple[type[Metric], int], ...] = ((OutputMetric, 7101), (CurveMetric, 7102))
 RUNNERS: tuple[tuple[type[Runner], int], ...] = ((JaxRunner, 7201),)
 _OWN_NUMBERS = 1_000_000
 #: Generation nodes of our own, and how each is written as JSON.

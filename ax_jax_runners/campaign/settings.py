@@ -6,12 +6,22 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from ax_jax_runners.campaign.toml_lines import line_of
 from ax_jax_runners.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 
 DEFAULT_STORE = "sqlite:///campaigns.db"
 
@@ -49,6 +59,55 @@ class ParameterOverride(_Table):
 _OVERRIDES = tuple(ParameterOverride.model_fields)
 
 
+class EarlyStopping(_Table):
+    """The ``[early_stopping]`` table. A field's description says what is allowed."""
+
+    rule: Literal["percentile", "threshold"] = Field(description="'percentile' or 'threshold'")
+    percentile: FiniteFloat = Field(
+        50.0, gt=0, lt=100, description="a number above 0 and below 100"
+    )
+    threshold: FiniteFloat | None = Field(None, description="a finite number")
+    min_progression: FiniteFloat = Field(10.0, ge=0, description="a number of steps, at least 0")
+    min_curves: int = Field(5, ge=0, description="a whole number of trials, at least 0")
+    patience: FiniteFloat = Field(0.0, ge=0, description="a number of steps, at least 0")
+    interval: FiniteFloat | None = Field(None, gt=0, description="a positive number of steps")
+
+    @model_validator(mode="after")
+    def _fits_the_rule(self) -> Self:
+        foreign = _FOREIGN[self.rule] & self.model_fields_set
+        if foreign:
+            raise ValueError(f"the rule {self.rule!r} has no `{min(foreign)}`; leave it out")
+        if self.rule == "threshold" and self.threshold is None:
+            raise ValueError("the rule 'threshold' needs a `threshold`; give a finite number")
+        if self.patience > self.min_progression:
+            raise ValueError("`patience` is larger than `min_progression`; lower it")
+        return self
+
+    def strategy(self) -> BaseEarlyStoppingStrategy:
+        """Ax's early-stopping strategy of this table."""
+        from ax.early_stopping.strategies import (
+            PercentileEarlyStoppingStrategy,
+            ThresholdEarlyStoppingStrategy,
+        )
+
+        if self.threshold is not None:
+            return ThresholdEarlyStoppingStrategy(
+                metric_threshold=self.threshold,
+                min_progression=self.min_progression,
+                min_curves=self.min_curves,
+            )
+        return PercentileEarlyStoppingStrategy(
+            percentile_threshold=self.percentile,
+            min_progression=self.min_progression,
+            min_curves=self.min_curves,
+            patience=self.patience,
+            interval=self.interval,
+        )
+
+
+_FOREIGN = {"percentile": {"threshold"}, "threshold": {"percentile", "patience", "interval"}}
+
+
 class CampaignSettings(_Table):
     """A campaign file. A field's description says what is allowed, and ends the complaints."""
 
@@ -75,6 +134,9 @@ class CampaignSettings(_Table):
     seed: int = Field(0, ge=0, lt=2**31, description="a whole number from 0 to 2147483647")
     timeout: FiniteFloat | None = Field(
         None, gt=0, description="a finite, positive number of seconds"
+    )
+    early_stopping: EarlyStopping | None = Field(
+        None, description="a table with a rule that ends long trials early"
     )
     task_options: dict[str, Any] = Field({}, description="a table of keyword arguments of the task")
     parameters: dict[str, ParameterOverride] = Field(
@@ -128,6 +190,8 @@ def _complaint(error: ValidationError, document: Mapping[str, Any], text: str, p
         return f"{where}: key `{key}` is not known; {advice} keys here are {listed}."
     if found["type"] == "missing":
         return f"{where}: key `{key}` is missing; give {fields[keys[-1]]}."
+    if found["type"] == "value_error":
+        return f"{where}: `{key}`: {found['ctx']['error']}."
     is_override = len(keys) == 2 and keys[0] == "parameters"
     allowed = f"a table with any of {', '.join(_OVERRIDES)}" if is_override else fields[keys[-1]]
     return f"{where}: `{key}` is {_shown(_value_at(keys, document))}; give {allowed}."
@@ -151,8 +215,11 @@ def _keys(location: tuple[int | str, ...], document: Mapping[str, Any]) -> list[
 
 def _fields_at(keys: list[str]) -> dict[str, str]:
     """The allowed keys beside the last one, with what each takes."""
-    inside = len(keys) > 2 and keys[0] == "parameters"
-    model: type[BaseModel] = ParameterOverride if inside else CampaignSettings
+    model: type[BaseModel] = CampaignSettings
+    if len(keys) > 2 and keys[0] == "parameters":
+        model = ParameterOverride
+    elif len(keys) > 1 and keys[0] == "early_stopping":
+        model = EarlyStopping
     return {name: field.description or "" for name, field in model.model_fields.items()}
 
 

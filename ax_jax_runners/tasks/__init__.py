@@ -5,6 +5,7 @@ from __future__ import annotations
 from ax_jax_runners.tasks.features import FeatureTask
 from ax_jax_runners.tasks.identity import TaskIdentity, task_identity, task_reference
 from ax_jax_runners.tasks.protocol import Progress, Scalar, State, Task
+from ax_jax_runners.tasks.stepwise import StepwiseTask
 from ax_jax_runners.tasks.unbound import UnboundTask
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Progress",
     "Scalar",
     "State",
+    "StepwiseTask",
     "Task",
     "TaskIdentity",
     "UnboundTask",

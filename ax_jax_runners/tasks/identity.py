@@ -12,6 +12,8 @@ from jax.extend import core
 
 from ax_jax_runners.tasks.features import FeatureTask
 from ax_jax_runners.tasks.fingerprint import Fingerprint, source_of
+from ax_jax_runners.tasks.keys import KEY_IMPLEMENTATION
+from ax_jax_runners.tasks.stepwise import StepwiseTask
 from ax_jax_runners.tasks.unbound import UnboundTask
 
 
@@ -20,7 +22,8 @@ class TaskIdentity:
     """What is stored of a task.
 
     Attributes:
-        reference: ``module:qualname`` of the simulator function, or of the task's class.
+        reference: ``module:qualname`` of the simulator function, of what does a slice's work, or
+            of the task's class.
         digest: SHA-256 over what decides the numbers: the traced program with its constants,
             dtype, chunk, capacity, JAX version, parameter space and outputs.
         portable: Whether the reference leads to the same function in another process: not so
@@ -45,6 +48,8 @@ def task_identity(task: Any) -> TaskIdentity:
     fingerprint.add({"jax": jax.__version__, "reference": reference})
     if isinstance(task, FeatureTask):
         _add_feature_task(fingerprint, task)
+    elif isinstance(task, StepwiseTask):
+        _add_stepwise_task(fingerprint, task)
     else:
         _add_own_task(fingerprint, task)
     module, _, qualname = reference.partition(":")
@@ -56,7 +61,11 @@ def task_reference(task: Any) -> str:
     """Return ``module:qualname`` of a task's simulator, or of its class. Costs nothing."""
     if isinstance(task, UnboundTask):
         return task.reference
-    item: Any = task.evaluator.fn if isinstance(task, FeatureTask) else type(task)
+    item: Any = type(task)
+    if isinstance(task, FeatureTask):
+        item = task.evaluator.fn
+    elif isinstance(task, StepwiseTask):
+        item = task.functions.advance
     while isinstance(item, functools.partial):
         item = item.func
     if not hasattr(item, "__qualname__"):
@@ -93,6 +102,24 @@ def _trace(task: FeatureTask) -> core.ClosedJaxpr:
         theta = jax.ShapeDtypeStruct((task.space.dimension,), evaluator.dtype)
         key = [jax.random.key(0)] if evaluator.stochastic else []
         return jax.make_jaxpr(evaluator.row_features)(theta, *key)
+
+
+def _add_stepwise_task(fingerprint: Fingerprint, task: StepwiseTask) -> None:
+    fingerprint.add(
+        {
+            "chunk": task.chunk,
+            "dtype": task.dtype,
+            "outputs": task.outputs,
+            "space": task.space.describe(),
+        }
+    )
+    try:
+        programs = task.programs.trace(KEY_IMPLEMENTATION)
+    except Exception:
+        given = task.functions
+        fingerprint.add((given.begin, given.advance, given.report))
+    else:
+        fingerprint.add(programs)
 
 
 def _add_own_task(fingerprint: Fingerprint, task: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 # Named, so that a process-wide change of JAX's default cannot change results.
-_IMPLEMENTATION = "threefry2x32"
+KEY_IMPLEMENTATION = "threefry2x32"
 _SMALLEST = 32
 SEED_LIMIT = 2**32
 
@@ -35,7 +35,7 @@ def arm_keys(seed: int, counters: Sequence[tuple[int, int]]) -> Array:
     if counters:
         padded[: len(counters)] = counters
     data = np.asarray(_arm_key_data(np.uint32(seed), padded))[: len(counters)]
-    return jax.random.wrap_key_data(jnp.asarray(data), impl=_IMPLEMENTATION)
+    return jax.random.wrap_key_data(jnp.asarray(data), impl=KEY_IMPLEMENTATION)
 
 
 def replicate_keys(keys: Array, replicates: int) -> Array:
@@ -63,7 +63,7 @@ def _padded(count: int) -> int:
 
 @jax.jit
 def _arm_key_data(seed: Array, counters: Array) -> Array:
-    key = jax.random.key(seed, impl=_IMPLEMENTATION)
+    key = jax.random.key(seed, impl=KEY_IMPLEMENTATION)
 
     def of_arm(pair: Array) -> Array:
         return jax.random.fold_in(jax.random.fold_in(key, pair[0]), pair[1])

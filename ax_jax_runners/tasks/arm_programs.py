@@ -1,0 +1,266 @@
+"""Functions of ONE arm, checked while they are traced, as programs over any number of arms.
+
+A program takes a fixed number of arms, the chunk; the host loops over chunks and pads the last.
+Inside one program an arm's bits depend neither on its place nor on its neighbours (measured on CPU
+for reductions, matrix products, solves and scans), while programs of different sizes round
+differently: with one size, it never matters which arms run beside which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend import core
+
+from ax_jax_runners.errors import AxJaxError, EvaluationError
+from ax_jax_runners.evaluation.features import reason, simulator_name
+from ax_jax_runners.parameters import ParameterSpace
+
+_REPORTED = ("step", "done", "outputs", "arrays")
+
+
+@dataclass(frozen=True)
+class ArmFunctions:
+    """What a user writes of a stepwise computation, with what it is called on.
+
+    Attributes:
+        begin: (parameters by name, typed key) -> state, a pytree of arrays and typed keys.
+        advance: state -> state of the same structure, shapes and dtypes.
+        report: state -> {"step", "done", "outputs"[, "arrays"]}.
+        space: What an arm gives.
+        outputs: Names that every report must have.
+        dtype: "float64" or "float32".
+    """
+
+    begin: Callable[..., Any]
+    advance: Callable[..., Any]
+    report: Callable[..., Any]
+    space: ParameterSpace
+    outputs: tuple[str, ...]
+    dtype: str
+
+    def first(self, theta: Array, key: Array) -> tuple[Any, dict[str, Any]]:
+        """Return the state of one arm before any work, and its report; traceable.
+
+        Args:
+            theta: (d,).
+            key: A typed PRNG key.
+
+        Raises:
+            EvaluationError: A function raises, or returns what it should not.
+        """
+        state = _called("begin", self.begin, self.space.traced(theta), key)
+        leaves, tree = jax.tree_util.tree_flatten_with_path(state)
+        arrays = [_array(self.begin, path, leaf) for path, leaf in leaves]
+        state = jax.tree.unflatten(tree, arrays)
+        return state, self._report(state)
+
+    def next(self, state: Any, report: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return state and report of one arm after one slice more, or the same if it is done.
+
+        Raises:
+            EvaluationError: A function raises, or returns what it should not.
+        """
+        advanced = self._same_kind(state, _called("advance", self.advance, state))
+        reported = self._report(advanced)
+
+        def chosen(old: Any, new: Any) -> Any:
+            return jax.tree.map(lambda a, b: jax.lax.select(report["done"], a, b), old, new)
+
+        return chosen(state, advanced), chosen(report, reported)
+
+    def _same_kind(self, state: Any, advanced: Any) -> Any:
+        where = f"The advance function {simulator_name(self.advance)}"
+        before, tree = jax.tree_util.tree_flatten_with_path(state)
+        after, found = jax.tree_util.tree_flatten_with_path(advanced)
+        if tree != found:
+            raise EvaluationError(
+                f"{where} returns the structure {found}, where begin gave {tree}; "
+                "return a state of the same structure."
+            )
+        arrays = []
+        for (path, old), (_, leaf) in zip(before, after, strict=True):
+            new = _array(self.advance, path, leaf)
+            if (new.shape, new.dtype) != (old.shape, old.dtype):
+                raise EvaluationError(
+                    f"{where} returns state{jax.tree_util.keystr(path)} as {_kind(new)}, where it "
+                    f"was given {_kind(old)}; return the same shape and dtype."
+                )
+            arrays.append(new)
+        return jax.tree.unflatten(tree, arrays)
+
+    def _report(self, state: Any) -> dict[str, Any]:
+        where = f"The report function {simulator_name(self.report)}"
+        found = _called("report", self.report, state)
+        if not isinstance(found, Mapping) or not {"step", "done", "outputs"} <= set(found):
+            shown = sorted(found, key=str) if isinstance(found, Mapping) else type(found).__name__
+            raise EvaluationError(
+                f"{where} returns {shown}; return a dict with 'step', 'done' and 'outputs'."
+            )
+        unknown = [key for key in found if key not in _REPORTED]
+        outputs, arrays = found["outputs"], found.get("arrays", {})
+        if unknown or not isinstance(outputs, Mapping) or not isinstance(arrays, Mapping):
+            wrong = unknown[0] if unknown else "outputs or arrays"
+            raise EvaluationError(
+                f"{where} returns {wrong!r} that cannot be read; its keys are "
+                f"{', '.join(map(repr, _REPORTED))}, the last two of them dicts."
+            )
+        if set(outputs) != set(self.outputs):
+            raise EvaluationError(
+                f"{where} gives the outputs {', '.join(map(repr, outputs)) or 'none'}; "
+                f"the task has {', '.join(map(repr, self.outputs))}."
+            )
+        return {
+            "step": self._scalar(where, "step", found["step"], "iu", int),
+            "done": self._scalar(where, "done", found["done"], "b", bool),
+            "outputs": {name: self._output(where, name, outputs[name]) for name in self.outputs},
+            "arrays": {str(k): _array(self.report, (), v) for k, v in sorted(arrays.items())},
+        }
+
+    def _output(self, where: str, name: str, value: Any) -> tuple[Array, Array]:
+        """Return mean and standard error; an error that is not given is NaN."""
+        mean, sem = value if isinstance(value, tuple) and len(value) == 2 else (value, np.nan)
+        label = f"output {name!r}"
+        return (
+            self._scalar(where, label, mean, "biuf", self.dtype),
+            self._scalar(where, f"the error of {label}", sem, "biuf", self.dtype),
+        )
+
+    def _scalar(self, where: str, label: str, value: Any, kinds: str, dtype: Any) -> Array:
+        try:
+            array = jnp.asarray(value)
+            fits = array.shape == () and np.dtype(array.dtype).kind in kinds
+            # bfloat16 and its like are floats whose kind NumPy does not know.
+            fits = fits or (array.shape == () and jnp.issubdtype(array.dtype, jnp.floating))
+        except (TypeError, ValueError):
+            fits = False
+        if not fits or ("f" not in kinds and jnp.issubdtype(array.dtype, jnp.floating)):
+            wanted = {"b": "one boolean", "iu": "one whole number"}.get(kinds, "one real number")
+            found = _kind(jnp.asarray(value)) if hasattr(value, "dtype") else repr(value)
+            raise EvaluationError(f"{where}: {label} is {found}; return {wanted}.")
+        return array.astype(dtype)
+
+
+class ArmPrograms:
+    """The two programs of a stepwise computation, each compiled once, for chunks of arms."""
+
+    def __init__(self, functions: ArmFunctions, chunk: int) -> None:
+        """Keep what is needed; nothing is compiled yet."""
+        self._functions = functions
+        self._chunk = chunk
+        self._first = jax.jit(jax.vmap(functions.first))
+        self._next = jax.jit(jax.vmap(functions.next))
+        self._checked: set[str] = set()
+
+    def first(self, theta: np.ndarray, keys: Array) -> tuple[Any, dict[str, Any]]:
+        """Return states and reports of B arms; (B, d) and typed keys (B,), B at least 1.
+
+        Raises:
+            EvaluationError: A function that cannot be used for any arm, or failed for these.
+        """
+        implementation = str(jax.random.key_impl(keys))
+        if implementation not in self._checked:
+            self.trace(implementation)
+            self._checked.add(implementation)
+        return self._run(self._first, (theta, keys), len(theta))
+
+    def next(self, state: Any, report: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return states and reports of B arms after one slice more.
+
+        Raises:
+            EvaluationError: The functions failed for these arms.
+        """
+        return self._run(self._next, (state, report), len(report["done"]))
+
+    def trace(self, implementation: str) -> tuple[core.ClosedJaxpr, core.ClosedJaxpr]:
+        """Return the programs of one arm; nothing is run.
+
+        Raises:
+            EvaluationError: A function that cannot be used, whatever the arm.
+        """
+        functions = self._functions
+        with self._precision():
+            theta = jax.ShapeDtypeStruct((functions.space.dimension,), functions.dtype)
+            key = jax.eval_shape(lambda: jax.random.key(0, impl=implementation))
+            first, begun = jax.make_jaxpr(functions.first, return_shape=True)(theta, key)
+            return first, jax.make_jaxpr(functions.next)(*begun)
+
+    def _run(self, program: Callable[..., Any], given: Any, count: int) -> Any:
+        chunk = self._chunk
+        with self._precision():
+            try:
+                pieces = [
+                    program(*jax.tree.map(lambda leaf, at=start: _block(leaf, at, chunk), given))
+                    for start in range(0, count, chunk)
+                ]
+                return jax.tree.map(lambda *leaves: _rows(leaves, count), *pieces)
+            except AxJaxError:
+                raise
+            except Exception as error:
+                name = simulator_name(self._functions.advance)
+                raise EvaluationError(
+                    f"Stepwise task {name} failed for a batch of {count} arms: {reason(error)}; "
+                    "check its functions, and lower chunk if memory is short."
+                ) from error
+
+    def _precision(self) -> Any:
+        return jax.enable_x64(self._functions.dtype == "float64")
+
+
+def _called(role: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise EvaluationError(
+            f"The {role} function {simulator_name(function)} raised {type(error).__name__}: "
+            f"{reason(error)} (it is called with traced JAX scalars: use jax.numpy and no Python "
+            "branches on their values)."
+        ) from error
+
+
+def _array(function: Callable[..., Any], path: Any, leaf: Any) -> Array:
+    try:
+        if isinstance(leaf, (str, bytes)):
+            raise TypeError
+        array = jnp.asarray(leaf)
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(
+            f"The function {simulator_name(function)} returns {leaf!r} at "
+            f"{jax.tree_util.keystr(path) or 'its result'}; return numbers, arrays or typed keys."
+        ) from error
+    # A Python number has a weak type at the first slice only; from here on it has a dtype.
+    return array if _is_key(array) else array.astype(array.dtype)
+
+
+def _kind(array: Array) -> str:
+    return f"{array.dtype} {array.shape}"
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _block(leaf: Any, start: int, chunk: int) -> Any:
+    """Return the rows of one chunk, filled up with copies of its first."""
+    if _is_key(leaf):
+        data = _block(jax.random.key_data(leaf), start, chunk)
+        return jax.random.wrap_key_data(jnp.asarray(data), impl=str(jax.random.key_impl(leaf)))
+    rows = np.asarray(leaf)[start : start + chunk]
+    if len(rows) == chunk:
+        return rows
+    filling = np.broadcast_to(rows[0], (chunk - len(rows), *rows.shape[1:]))
+    return np.concatenate([rows, filling])
+
+
+def _rows(blocks: tuple[Any, ...], count: int) -> Any:
+    """Return the first ``count`` rows of all chunks, on the host; keys stay keys."""
+    if _is_key(blocks[0]):
+        data = _rows(tuple(jax.random.key_data(block) for block in blocks), count)
+        return jax.random.wrap_key_data(jnp.asarray(data), impl=str(jax.random.key_impl(blocks[0])))
+    return np.concatenate([np.asarray(block) for block in blocks])[:count]
