@@ -15,14 +15,17 @@ from ax.storage.runner_registry import CORE_RUNNER_REGISTRY
 
 from ax_jax_runners.metrics import CurveMetric, OutputMetric
 from ax_jax_runners.parameters.ax import read_any_name_in_constraints
-from ax_jax_runners.runners import JaxRunner, TaskResolver
+from ax_jax_runners.runners import JaxRunner, SyntheticJaxRunner, TaskResolver
 from ax_jax_runners.runners.binding import RESOLVER
 from ax_jax_runners.tasks import Task
 
 # A number, once given, stays: databases hold it. Ax would otherwise number classes by a hash of
 # their bare names, where two classes of one name get one number and the later wins.
 METRICS: tuple[tuple[type[Metric], int], ...] = ((OutputMetric, 7101), (CurveMetric, 7102))
-RUNNERS: tuple[tuple[type[Runner], int], ...] = ((JaxRunner, 7201),)
+RUNNERS: tuple[tuple[type[Runner], int], ...] = (
+    (JaxRunner, 7201),
+    (SyntheticJaxRunner, 7204),
+)
 _OWN_NUMBERS = 1_000_000
 #: Generation nodes of our own, and how each is written as JSON.
 GENERATION_NODES: tuple[tuple[type[Any], Callable[[Any], dict[str, Any]]], ...] = ()
