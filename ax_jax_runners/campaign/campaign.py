@@ -136,6 +136,7 @@ class Campaign:
         trials: int | None = None,
         *,
         timeout: float | None = None,
+        take_over: bool = False,
         progress: bool | None = None,
     ) -> Self:
         """Run until there are ``trials`` trials in all, a stop is asked for, or time is up.
@@ -146,10 +147,13 @@ class Campaign:
         Args:
             trials: Absolute total, attached and failed ones included; default: the stored one.
             timeout: Seconds for this run; default: the campaign's.
+            take_over: Take the campaign from another live process, which then fails with
+                `LeaseLost` at its next write.
             progress: Show a live line; default: where there is a terminal or a notebook.
 
         Raises:
             LeaseHeld: Another live process runs this campaign.
+            LeaseLost: Another process took it over; nothing of it was changed since.
             CampaignError: Too many trials failed.
             StoreError: The database failed; what was computed is kept and written by the next run.
         """
@@ -159,7 +163,7 @@ class Campaign:
         if self.trials_begun >= total and not self._in_flight():
             return self
         live = self._live
-        with live.writing() as recorder:
+        with live.writing(take_over=take_over) as recorder:
             self._total = total
             recorder.set_state(
                 "running", options=live.options.to_json(live.bundle), total_trials=total
@@ -305,9 +309,12 @@ class Campaign:
                 recorder=recorder,
                 seed=self.record.configuration["seed"],
             )
-            reached = scheduler.run_to(
-                total, timeout=timeout, should_stop=asked.is_set, on_progress=line.update
-            )
+            try:
+                reached = scheduler.run_to(
+                    total, timeout=timeout, should_stop=asked.is_set, on_progress=line.update
+                )
+            finally:
+                self._live.runner.close()
             self._was_interrupted = asked.is_set()
             # A global stopping strategy or an exhausted space completes a campaign early.
             return reached or not scheduler.is_interrupted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Collection, Sequence
 
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 
@@ -125,9 +126,12 @@ def runner_for(
 ) -> TaskRunner:
     """The given runner, or a `JaxRunner` of the given task.
 
+    A runner without a folder of its own gets the store's, for arrays and frozen states.
+
     Raises:
         ConfigurationError: Both or neither were given, or something that is neither.
     """
+    folder = None if store.files is None else str(store.files.folder)
     if (task is None) == (runner is None):
         given = "neither" if task is None else "both"
         raise ConfigurationError(f"A campaign takes a task or a runner; {given} was given.")
@@ -137,14 +141,20 @@ def runner_for(
                 f"The runner is a {type(runner).__name__}, which holds no task; give one of "
                 "ax_jax_runners.runners, or use the Scheduler."
             )
+        if folder is not None and runner.directory is None and "directory" in _arguments(runner):
+            # Without a folder a killed process would lose whole trials instead of one slice.
+            runner.directory = folder
         return runner
     if not isinstance(task, Task):
         raise ConfigurationError(
             f"The task is a {type(task).__name__}; give a FeatureTask, or an object with space, "
             "outputs, begin, advance and progress."
         )
-    folder = store.files.folder if store.files is not None else None
     return JaxRunner(task, seed=seed, directory=folder)
+
+
+def _arguments(runner: TaskRunner) -> Collection[str]:
+    return inspect.signature(type(runner)).parameters
 
 
 def check_name(name: str) -> None:

@@ -84,8 +84,12 @@ class Recorder:
         *,
         strategy: GenerationStrategy | None = None,
         strategy_runs: Collection[GeneratorRun] = (),
-    ) -> None:
-        """Write states, run metadata, data, observations, artifacts and attempts together."""
+    ) -> list[BaseTrial]:
+        """Write states, run metadata, data, observations, artifacts and attempts together.
+
+        Returns:
+            The trials that were written: these, and what earlier failed writes left over.
+        """
         self._unsaved.update({trial.index: trial for trial in changed})
         self._unsaved_data.update(data)
         saved, saved_data = list(self._unsaved.values()), dict(self._unsaved_data)
@@ -116,6 +120,36 @@ class Recorder:
         self.store.transact(write, lease=self.lease)()
         self._unsaved.clear()
         self._unsaved_data.clear()
+        return saved
+
+    def take_up_attempts(self, running: Sequence[int], waiting: Sequence[int]) -> dict[int, int]:
+        """Open an attempt of trials that run on from an earlier process.
+
+        Args:
+            running: Their indices.
+            waiting: Indices of all trials to look at.
+
+        Returns:
+            How many attempts in a row were lost with their process, by index of ``waiting``.
+        """
+
+        def write(connection: Connection) -> dict[int, int]:
+            experiment_id = self.record.experiment_id
+            attempts.open_attempts(connection, experiment_id, running, token=self.lease.token)
+            return attempts.lost_in_a_row(connection, experiment_id, waiting)
+
+        return self.store.transact(write, lease=self.lease)
+
+    def pause_attempts(self, running: Sequence[int]) -> None:
+        """Close the attempts of trials that a later run goes on with."""
+        if running:
+            ended = dict.fromkeys(running, ("interrupted", "the run ended before the trial"))
+            self.store.transact(
+                lambda connection: attempts.close_attempts(
+                    connection, self.record.experiment_id, ended
+                ),
+                lease=self.lease,
+            )
 
     def flush(self, experiment: Experiment) -> None:
         """Write what an earlier failed write left over."""

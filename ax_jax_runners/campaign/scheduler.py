@@ -8,7 +8,8 @@ storage error repeats the write and never the evaluation; nothing sleeps for imm
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from logging import WARNING
 from typing import Any
 
@@ -25,11 +26,13 @@ from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
 
 from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
+from ax_jax_runners.campaign.long_trials import LongTrials
 from ax_jax_runners.campaign.metadata import is_immediate, why_not_storable
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
 from ax_jax_runners.campaign.registration import register, take_up
 from ax_jax_runners.campaign.suggestion import suggest_trials
 from ax_jax_runners.errors import AxJaxError
+from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store
 from ax_jax_runners.tasks import Task
 
@@ -86,6 +89,8 @@ class Scheduler(Orchestrator):
         self._heartbeat: Heartbeat | None = None
         self._seed = seed
         self._save_is_due = True
+        self._long_trials = LongTrials()
+        self._is_under_lease = False
         super().__init__(experiment, generation_strategy, options or immediate_options())
         if store is not None and recorder is None:
             self._recorder = register(store, experiment, generation_strategy)
@@ -142,16 +147,15 @@ class Scheduler(Orchestrator):
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._stops = [should_stop] if should_stop is not None else []
         self._heartbeat = None
-        self.poll_and_process_results()
-        remaining = total - self.trials_begun
-        if remaining > 0:
-            for _ in self.run_trials_and_yield_results(
-                max_trials=remaining,
-                idle_callback=on_progress,  # pyright: ignore[reportArgumentType]
-            ):
-                pass
-        elif self.running_trials:
-            self.wait_for_completed_trials_and_report_results(on_progress)  # pyright: ignore
+        with self._under_lease():
+            self.poll_and_process_results()
+            remaining = max(total - self.trials_begun, 0)
+            if remaining or self.running_trials:
+                for _ in self.run_trials_and_yield_results(
+                    max_trials=remaining,
+                    idle_callback=on_progress,  # pyright: ignore[reportArgumentType]
+                ):
+                    pass
         return self.trials_begun >= total and not self.running_trials
 
     @property
@@ -177,12 +181,7 @@ class Scheduler(Orchestrator):
         self, *args: Any, **kwargs: Any
     ) -> Generator[dict[str, Any], None, None]:
         """As Ax, with the lease kept alive meanwhile."""
-        if self._recorder is None:
-            yield from super().run_trials_and_yield_results(*args, **kwargs)
-            return
-        self._recorder.flush(self.experiment)
-        # It stays when the run is over: whether a stop was asked for is still to be told.
-        with Heartbeat(self._recorder.store, self._recorder.lease) as self._heartbeat:
+        with self._under_lease():
             yield from super().run_trials_and_yield_results(*args, **kwargs)
 
     def should_abort_optimization(self, timeout_hours: float | None = None) -> bool:
@@ -197,7 +196,7 @@ class Scheduler(Orchestrator):
         while self.pending_trials and not self.poll_and_process_results():
             if idle_callback is not None:
                 idle_callback(self)
-            if self._sleep(pause):
+            if self._rest(pause):
                 break
             pause *= self.options.seconds_between_polls_backoff_factor
         if idle_callback is not None:
@@ -246,7 +245,25 @@ class Scheduler(Orchestrator):
         """As Ax, without its decorator that would run a long slice again."""
         return Orchestrator.poll_trial_status.__wrapped__(self, poll_all_trial_statuses)  # pyright: ignore
 
+    def poll_and_process_results(self, poll_all_trial_statuses: bool = False) -> bool:
+        """As Ax; ends trials beyond their time to live, and records how far the others are."""
+        changed = super().poll_and_process_results(poll_all_trial_statuses)
+        self._save_is_due = True
+        expired = self._long_trials.expire(self.runner, self.running_trials)
+        if expired:
+            self._save_or_update_trials_in_db_if_possible(self.experiment, expired)
+        if self._recorder is not None:
+            under_way = self._long_trials.to_write(self.running_trials)
+            if under_way:
+                self._write(under_way)
+        return changed or bool(expired)
+
     def _prepare_trials(self, max_new_trials: int) -> tuple[list[BaseTrial], list[BaseTrial]]:
+        # A stopped trial may keep its worker for the rest of a slice; to Ax, no capacity and
+        # nothing pending is an error.
+        while not self.pending_trials and self.runner.poll_available_capacity() == 0:
+            if self._rest(0.05):
+                return [], []
         existing, new = super()._prepare_trials(max_new_trials)
         if self._recorder is not None and (existing or new):
             self._recorder.save_candidates(
@@ -302,13 +319,22 @@ class Scheduler(Orchestrator):
     ) -> bool:
         if self._recorder is None:
             return False
+        # Running trials have new data at every poll; `LongTrials` says when they are written.
+        self._write([trial for trial in trials if trial.status is not TrialStatus.RUNNING])
+        return True
+
+    def _write(self, trials: Sequence[BaseTrial]) -> None:
+        """Write trials with their new data; what their runner keeps for a resume can go then."""
+        if self._recorder is None or not trials:
+            return
         data: TrialData = {
             trial.index: self._fetched.pop(trial.index)
             for trial in trials
             if trial.index in self._fetched
         }
-        self._recorder.save_trials(experiment, trials, data)
-        return True
+        written = self._recorder.save_trials(self.experiment, trials, data)
+        if isinstance(self.runner, TaskRunner):
+            self.runner.release([trial for trial in written if trial.status.is_terminal])
 
     def _fetch_and_process_trials_data_results(self, trial_indices: Iterable[int]) -> Any:
         results = super()._fetch_and_process_trials_data_results(trial_indices)
@@ -320,8 +346,36 @@ class Scheduler(Orchestrator):
 
     def _abort_optimization(self, num_preexisting_trials: int) -> dict[str, Any]:
         # Results that are there but not polled yet would otherwise be computed again.
-        self.poll_and_process_results()
+        if not self._save_is_due:
+            self.poll_and_process_results()
         return super()._abort_optimization(num_preexisting_trials)
+
+    @contextmanager
+    def _under_lease(self) -> Iterator[None]:
+        """Keep the lease alive, and the attempts of trials that run across it in order."""
+        recorder = self._recorder
+        if recorder is None or self._is_under_lease:
+            yield
+            return
+        recorder.flush(self.experiment)
+        self._is_under_lease = True
+        try:
+            # It stays when the run is over: whether a stop was asked for is still to be told.
+            with Heartbeat(recorder.store, recorder.lease) as self._heartbeat:
+                waiting = [*self.running_trials, *self.candidate_trials]
+                self._write(self._long_trials.take_up(recorder, waiting))
+                yield
+                recorder.pause_attempts([trial.index for trial in self.running_trials])
+        finally:
+            self._is_under_lease = False
+
+    def _rest(self, seconds: float) -> bool:
+        """Wait until the runner may have something new, and ``seconds`` more at most."""
+        if self.is_interrupted:
+            return True
+        if isinstance(self.runner, TaskRunner):
+            self.runner.wait(WAIT_SECONDS)
+        return self._sleep(seconds)
 
     def _sleep(self, seconds: float) -> bool:
         """Sleep in short pieces; True when the run was interrupted meanwhile."""

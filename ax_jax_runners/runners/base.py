@@ -17,6 +17,7 @@ from ax.core.trial_status import TrialStatus
 from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.binding import raise_unbound
 from ax_jax_runners.runners.execution import ArmRequest, Execution, FrozenArms, TrialKey
+from ax_jax_runners.runners.execution.frozen_arms import FROZEN
 from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes, encode_outcomes
 from ax_jax_runners.runners.sentences import bounded
 from ax_jax_runners.runners.stored import StorableRunner
@@ -24,8 +25,6 @@ from ax_jax_runners.tasks import Task, UnboundTask
 
 # What Ax's own column for an abandoned arm's reason holds.
 _REASON_LIMIT = 255
-FROZEN = "frozen"
-"""Folder of frozen states in a runner's directory."""
 _numbers = itertools.count()
 
 
@@ -193,10 +192,9 @@ class TaskRunner(StorableRunner):
             self.execution.release(requests)
 
     def close(self) -> None:
-        """End everything that runs, worker processes for example. A later poll goes on."""
+        """End worker processes and the like. A later poll goes on, from the frozen states."""
         if self._execution is not None:
             self._execution.close()
-            self._execution = None
 
     @property
     def files(self) -> FileStore | None:

@@ -1,0 +1,97 @@
+"""Trials that outlive a poll: taken up after a restart, given up, timed out, recorded."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from ax.core.base_trial import BaseTrial
+from ax.core.runner import Runner
+from ax.core.trial_status import TrialStatus
+
+from ax_jax_runners.campaign.recorder import Recorder, arm_outcomes
+
+_LOG = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 2.0
+"""How often the progress of running trials is written, between the changes of their states."""
+
+LOST_ATTEMPTS = 10
+"""A trial whose process ended so often in a row, without a result, is not tried again."""
+
+
+class LongTrials:
+    """What a Scheduler knows of trials that run for more than one poll."""
+
+    def __init__(self) -> None:
+        self._written: dict[int, tuple[object, ...]] = {}
+        self._last_write = time.monotonic()
+
+    def take_up(self, recorder: Recorder, trials: Iterable[BaseTrial]) -> list[BaseTrial]:
+        """Open an attempt of every running trial, and fail trials that kill their process.
+
+        Args:
+            recorder: The campaign's writer.
+            trials: Running and waiting trials of an earlier run.
+
+        Returns:
+            The trials that failed; they are not saved yet.
+        """
+        trials = list(trials)
+        if not trials:
+            return []
+        running = [t.index for t in trials if t.status is TrialStatus.RUNNING]
+        lost = recorder.take_up_attempts(running, [trial.index for trial in trials])
+        given_up = [trial for trial in trials if lost.get(trial.index, 0) >= LOST_ATTEMPTS]
+        for trial in given_up:
+            reason = (
+                f"The process that ran it ended {lost[trial.index]} times in a row before a "
+                "result; what the last one left is in the log of the system. Run it again with "
+                "retry_failed() once the cause is found."
+            )
+            trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=reason)
+        if running:
+            _LOG.info("Taken up from an earlier run: trials %s.", running)
+        return given_up
+
+    def expire(self, runner: Runner, running: Iterable[BaseTrial]) -> list[BaseTrial]:
+        """Stop and fail running trials that are older than their time to live.
+
+        Ax marks such a trial and the next poll of its runner revives it.
+        """
+        expired = []
+        for trial in running:
+            started, limit = trial.time_run_started, trial.ttl_seconds
+            if limit is None or started is None:
+                continue
+            if datetime.now() - started <= timedelta(seconds=limit):
+                continue
+            reason = f"It ran longer than its time to live of {limit} s, and was stopped."
+            runner.stop(trial, reason=reason)
+            trial.mark_failed(reason=reason)
+            expired.append(trial)
+        return expired
+
+    def to_write(self, running: Iterable[BaseTrial]) -> list[BaseTrial]:
+        """Return the running trials with progress to write, at most every two seconds."""
+        now = time.monotonic()
+        if now - self._last_write < PROGRESS_SECONDS:
+            return []
+        self._last_write = now
+        changed = []
+        for trial in running:
+            mark = _mark(trial)
+            if self._written.get(trial.index) != mark:
+                self._written[trial.index] = mark
+                changed.append(trial)
+        return changed
+
+
+def _mark(trial: BaseTrial) -> tuple[object, ...]:
+    """What changes whenever a trial has made a step or lost an attempt."""
+    return tuple(
+        (name, outcome.get("status"), outcome.get("step"), len(outcome.get("lost", ())))
+        for name, outcome in arm_outcomes(trial).items()
+    )
