@@ -19,6 +19,9 @@ from ax_jax_runners.tasks.freezing import freeze, thaw
 _LOG = logging.getLogger("ax_jax_runners.runners")
 _WRITERS = 8
 
+FROZEN = "frozen"
+"""Folder of frozen states in a runner's directory."""
+
 
 class FrozenArms:
     """States of arms of one task, by what decides them.
