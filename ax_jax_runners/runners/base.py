@@ -114,13 +114,13 @@ class TaskRunner(StorableRunner):
             trial
             for trial in live
             if (recorded[trial.index] or not trial.status.is_candidate)
-            and not _all_final(trial, recorded[trial.index])
+            and not all_final(trial, recorded[trial.index])
         ]
         if waiting:
             self._go_on(waiting, recorded)
         statuses: dict[TrialStatus, set[int]] = {}
         for trial in live:
-            status = _status(trial, recorded[trial.index])
+            status = judge(trial, recorded[trial.index])
             statuses.setdefault(status, set()).add(trial.index)
         return statuses
 
@@ -233,15 +233,16 @@ def _is_final(outcomes: Mapping[str, ArmOutcome], name: str) -> bool:
     return name in outcomes and outcomes[name].is_final
 
 
-def _all_final(trial: BaseTrial, outcomes: Mapping[str, ArmOutcome]) -> bool:
+def all_final(trial: BaseTrial, outcomes: Mapping[str, ArmOutcome]) -> bool:
+    """Whether nothing more will come of any arm of a trial."""
     return all(_is_final(outcomes, arm.name) for arm in trial.arms)
 
 
-def _status(trial: BaseTrial, outcomes: Mapping[str, ArmOutcome]) -> TrialStatus:
+def judge(trial: BaseTrial, outcomes: Mapping[str, ArmOutcome]) -> TrialStatus:
     """Judge a trial by its arms, and abandon the bad ones of a BatchTrial that has good ones."""
     if trial.status.is_candidate and not outcomes:
         return TrialStatus.CANDIDATE
-    if not _all_final(trial, outcomes):
+    if not all_final(trial, outcomes):
         return TrialStatus.RUNNING
     bad = [arm.name for arm in trial.arms if outcomes[arm.name].status == "failed"]
     if len(bad) == len(trial.arms):
