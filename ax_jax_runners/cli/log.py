@@ -47,14 +47,11 @@ def log(
         _print(event, as_json)
     if not follow:
         return
-    try:
-        for news in follow_log(opened, name, after=found[-1].id if found else 0):
-            if not isinstance(news, str):
-                _print(news, as_json)
-            elif not as_json:
-                typer.echo(f"Campaign {name!r} is {news}.", err=True)
-    except KeyboardInterrupt:
-        raise typer.Abort from None
+    for news in follow_log(opened, name, after=found[-1].id if found else 0):
+        if not isinstance(news, str):
+            _print(news, as_json)
+        elif not as_json:
+            typer.echo(f"Campaign {name!r} is {news}.", err=True)
 
 
 def _print(event: Event, as_json: bool) -> None:

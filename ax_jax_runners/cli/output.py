@@ -55,6 +55,11 @@ def grid(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obje
     return table
 
 
+def status_count(number: int, status: str) -> str:
+    """A number of trials and Ax's name of their status: ``3 early stopped``."""
+    return f"{number} {status.lower().replace('_', ' ')}"
+
+
 def clock(seconds: float) -> str:
     """Seconds since the epoch as local time."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ax_jax_runners.cli.arguments import DEFAULT_STORE, Artifacts, AsJson, Name, Report, Trials
+from ax_jax_runners.cli.arguments import (
+    DEFAULT_STORE,
+    Artifacts,
+    AsJson,
+    Name,
+    Report,
+    TakeOver,
+    Trials,
+    Verbose,
+)
+from ax_jax_runners.cli.logs import show_log
 from ax_jax_runners.cli.quiet import silence_ax
 from ax_jax_runners.cli.running import check_report, run_to_total
 from ax_jax_runners.errors import ConfigurationError, TaskNotBound
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 
 
 def resume(
+    context: typer.Context,
     name: Name,
     config: Annotated[
         str | None,
@@ -44,6 +55,8 @@ def resume(
             "--accept-changed", help="Go on although the task computes something else now."
         ),
     ] = False,
+    take_over: TakeOver = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a stored campaign under its stored options.
@@ -55,6 +68,8 @@ def resume(
     if config is not None and task is not None:
         raise ConfigurationError("Both --config and --task were given; give one of them.")
     check_report(report)
+    if verbose:
+        show_log(context)
     settings = None
     if config is not None:
         from ax_jax_runners.campaign.settings import read_settings
@@ -82,7 +97,14 @@ def resume(
     options = {"--config": config, "--task": task, "--trials": trials}
     for option, value in {**options, "--store": store and opened.description}.items():
         again += [option, str(value)] if value is not None else []
-    run_to_total(campaign, trials=trials, report=report, as_json=as_json, again=shlex.join(again))
+    run_to_total(
+        campaign,
+        trials=trials,
+        take_over=take_over,
+        report=report,
+        as_json=as_json,
+        again=shlex.join(again),
+    )
 
 
 def _refuse_without_task(campaign: Campaign, trials: int | None) -> None:

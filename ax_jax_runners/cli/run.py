@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ax_jax_runners.cli.arguments import Artifacts, AsJson, Report, Trials
+from ax_jax_runners.cli.arguments import Artifacts, AsJson, Report, TakeOver, Trials, Verbose
+from ax_jax_runners.cli.logs import show_log
 from ax_jax_runners.cli.quiet import silence_ax
 from ax_jax_runners.cli.running import check_report, run_to_total
 
 
 def run(
+    context: typer.Context,
     config: Annotated[str, typer.Argument(metavar="CONFIG.toml", help="The campaign file.")],
     trials: Trials = None,
     store: Annotated[
@@ -21,6 +23,8 @@ def run(
     ] = None,
     artifacts: Artifacts = None,
     report: Report = None,
+    take_over: TakeOver = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a campaign to its total number of trials.
@@ -29,6 +33,8 @@ def run(
     """
     from ax_jax_runners.campaign.settings import read_settings
 
+    if verbose:
+        show_log(context)
     settings = read_settings(config)
     check_report(report)
     silence_ax()
@@ -39,4 +45,11 @@ def run(
     again = ["ax-jax", "run", config]
     for option, value in given.items():
         again += [option, str(value)] if value is not None else []
-    run_to_total(campaign, trials=trials, report=report, as_json=as_json, again=shlex.join(again))
+    run_to_total(
+        campaign,
+        trials=trials,
+        take_over=take_over,
+        report=report,
+        as_json=as_json,
+        again=shlex.join(again),
+    )

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ax_jax_runners.cli.output import best_document, best_table, print_json, print_table, say
+from ax_jax_runners.cli.output import (
+    best_document,
+    best_table,
+    print_json,
+    print_table,
+    say,
+    status_count,
+)
 from ax_jax_runners.errors import ConfigurationError, NoFeasibleArm
 
 if TYPE_CHECKING:
@@ -30,13 +37,20 @@ def check_report(path: str | None) -> None:
 
 
 def run_to_total(
-    campaign: Campaign, *, trials: int | None, report: str | None, as_json: bool, again: str
+    campaign: Campaign,
+    *,
+    trials: int | None,
+    take_over: bool,
+    report: str | None,
+    as_json: bool,
+    again: str,
 ) -> None:
     """Run, then print the result and where everything is.
 
     Args:
         campaign: The open campaign.
         trials: The total; None: the stored one.
+        take_over: Whether to displace another live process.
         report: Where to write the HTML report afterwards.
         as_json: Whether to print JSON.
         again: The command that goes on after an interruption.
@@ -44,7 +58,7 @@ def run_to_total(
     before = campaign.trials_begun
     interrupted = False
     try:
-        campaign.run(trials)
+        campaign.run(trials, take_over=take_over)
         interrupted = campaign.was_interrupted
     except KeyboardInterrupt:
         interrupted = True
@@ -83,7 +97,7 @@ def _show(campaign: Campaign, before: int, report: Path | None, again: str) -> N
         say(f"No arm of campaign {campaign.name!r} is feasible yet.")
     else:
         print_table(best_table(best, f"Best of {campaign.name}"))
-    counts = ", ".join(f"{n} {status.lower()}" for status, n in _counts(campaign).items())
+    counts = ", ".join(status_count(n, status) for status, n in _counts(campaign).items())
     say(f"Trials: {counts}; {begun - before} of them run now.")
     say(f"Store: {campaign.store.description}")
     if report is not None:

@@ -16,6 +16,7 @@ from ax_jax_runners.cli.output import (
     print_json,
     print_table,
     say,
+    status_count,
 )
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ def _show(overview: Overview) -> None:
     say(f"Objective (maximised): {overview.objective or 'not stored'}")
     if overview.outcome_constraints:
         say(f"Constraints: {'; '.join(overview.outcome_constraints)}")
-    counts = ", ".join(
-        f"{n} {status.lower().replace('_', ' ')}" for status, n in overview.counts.items()
-    )
+    counts = ", ".join(status_count(n, status) for status, n in overview.counts.items())
     total = "" if overview.total_trials is None else f" of {overview.total_trials}"
     say(f"Trials: {overview.begun}{total} begun ({counts or 'none yet'})")
     if overview.running:

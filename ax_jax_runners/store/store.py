@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -19,6 +20,8 @@ from ax_jax_runners.store import leases
 from ax_jax_runners.store.engine import Engines, is_transient, open_engines, sqlite_file, translate
 from ax_jax_runners.store.leases import Lease
 from ax_jax_runners.store.schema import ensure_schema
+
+_LOG = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -137,6 +140,11 @@ class Store:
             except DBAPIError as error:
                 if not is_transient(error) or time.monotonic() + pause > deadline:
                     raise translate(error, self.description) from error
+                _LOG.warning(
+                    "%s Trying again for %.0f s.",
+                    translate(error, self.description),
+                    deadline - time.monotonic(),
+                )
             # Jitter keeps several processes from coming back in step.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(2 * pause, 5.0)
