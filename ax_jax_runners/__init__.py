@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ax_jax_runners.campaign import Campaign, Scheduler, registry_bundle
     from ax_jax_runners.evaluation import FeatureEvaluator
     from ax_jax_runners.parameters import Parameter, ParameterSpace
-    from ax_jax_runners.runners import JaxRunner, SyntheticJaxRunner
+    from ax_jax_runners.runners import JaxRunner, SimulatedBackendJaxRunner, SyntheticJaxRunner, WorkerJaxRunner
     from ax_jax_runners.store import Store
     from ax_jax_runners.tasks import FeatureTask, Progress, StepwiseTask, Task
 
@@ -25,10 +25,12 @@ _HOMES = {
     "ParameterSpace": "parameters",
     "Progress": "tasks",
     "Scheduler": "campaign",
+    "SimulatedBackendJaxRunner": "runners",
     "StepwiseTask": "tasks",
     "Store": "store",
     "SyntheticJaxRunner": "runners",
     "Task": "tasks",
+    "WorkerJaxRunner": "runners",
     "registry_bundle": "campaign",
 }
 
@@ -41,10 +43,12 @@ __all__ = [
     "ParameterSpace",
     "Progress",
     "Scheduler",
+    "SimulatedBackendJaxRunner",
     "StepwiseTask",
     "Store",
     "SyntheticJaxRunner",
     "Task",
+    "WorkerJaxRunner",
     "registry_bundle",
 ]
 

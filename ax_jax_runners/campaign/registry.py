@@ -15,8 +15,15 @@ from ax.storage.runner_registry import CORE_RUNNER_REGISTRY
 
 from ax_jax_runners.metrics import CurveMetric, OutputMetric
 from ax_jax_runners.parameters.ax import read_any_name_in_constraints
-from ax_jax_runners.runners import JaxRunner, SyntheticJaxRunner, TaskResolver
+from ax_jax_runners.runners import (
+    JaxRunner,
+    SimulatedBackendJaxRunner,
+    SyntheticJaxRunner,
+    TaskResolver,
+    WorkerJaxRunner,
+)
 from ax_jax_runners.runners.binding import RESOLVER
+from ax_jax_runners.runners.simulation import FUNCTIONS, FunctionResolver
 from ax_jax_runners.tasks import Task
 
 # A number, once given, stays: databases hold it. Ax would otherwise number classes by a hash of
@@ -24,7 +31,9 @@ from ax_jax_runners.tasks import Task
 METRICS: tuple[tuple[type[Metric], int], ...] = ((OutputMetric, 7101), (CurveMetric, 7102))
 RUNNERS: tuple[tuple[type[Runner], int], ...] = (
     (JaxRunner, 7201),
+    (SimulatedBackendJaxRunner, 7203),
     (SyntheticJaxRunner, 7204),
+    (WorkerJaxRunner, 7205),
 )
 _OWN_NUMBERS = 1_000_000
 #: Generation nodes of our own, and how each is written as JSON.
@@ -35,6 +44,7 @@ def registry_bundle(
     *,
     tasks: Iterable[Task] = (),
     classes: Iterable[type[Runner] | type[Metric]] = (),
+    functions: Iterable[Callable[..., Any]] = (),
     accept_changed: bool = False,
 ) -> RegistryBundle:
     """Return what Ax needs to store and load our runners, metrics and nodes beside its own.
@@ -47,8 +57,10 @@ def registry_bundle(
             is imported because a database names it: a runner whose task is not among these loads
             and can be looked at, and says so when it is to run.
         classes: Runner and Metric classes of your own; each gets a number from its full name.
-        accept_changed: Whether a task with the stored reference, but another digest, may go on
-            with the campaign. Results before and after are then not of one computation.
+        functions: Functions that stored runners may name, such as the runtime of a
+            `SimulatedBackendJaxRunner`.
+        accept_changed: Whether a task or function with the stored reference, but another digest,
+            may go on with the campaign. Results before and after are then not of one computation.
 
     Raises:
         ConfigurationError: Something among ``tasks`` is not a task.
@@ -67,6 +79,7 @@ def registry_bundle(
             **CORE_DECODER_REGISTRY,
             **{node.__name__: node for node, _ in GENERATION_NODES},
             RESOLVER: TaskResolver(tasks, accept_changed=accept_changed),
+            FUNCTIONS: FunctionResolver(functions, accept_changed=accept_changed),
         },
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from ax.core.experiment import Experiment
 
 from ax_jax_runners.evaluation import FeatureEvaluator
 from ax_jax_runners.parameters import Parameter, ParameterSpace
-from ax_jax_runners.runners import JaxRunner
+from ax_jax_runners.runners import JaxRunner, SimulatedBackendJaxRunner
 from ax_jax_runners.tasks import FeatureTask, Progress, Task
 
 SPACE = ParameterSpace(
@@ -84,7 +85,10 @@ def _draw(key: jax.Array, step: jax.Array) -> jax.Array:
     return jax.random.uniform(jax.random.fold_in(key, step))
 
 
-RUNNERS: dict[str, Callable[..., Any]] = {"JaxRunner": JaxRunner}
+RUNNERS: dict[str, Callable[..., Any]] = {
+    "JaxRunner": JaxRunner,
+    "SimulatedBackendJaxRunner": partial(SimulatedBackendJaxRunner, max_concurrency=8, runtime=2.0),
+}
 TASKS: dict[str, Callable[[], Task]] = {
     "features": lambda: FeatureTask(
         FeatureEvaluator(noisy_curve, SPACE, stochastic=True),
