@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import pandas as pd
 from ax.api.client import Client
 from ax.core.experiment import Experiment
 from ax.core.trial_status import TrialStatus
+from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
 from ax.orchestration.orchestrator import FailureRateExceededError
@@ -51,6 +52,7 @@ class Campaign:
         trials: Absolute number of trials that `run` aims at; None: 20, or what was stored.
         batch_size: Trials generated and run together.
         generation: ``"auto"``, ``"sobol"``, ``"fast"``, ``"quality"`` or an Ax GenerationStrategy.
+        early_stopping: Ax strategy that ends long trials early, by the curves of their progress.
         global_stopping: Ax strategy that ends the campaign early.
         timeout: Seconds after which a run starts nothing new.
         seed: Seed of the generation and of the runner's random numbers.
@@ -73,6 +75,7 @@ class Campaign:
         trials: int | None = None,
         batch_size: int = 8,
         generation: str | GenerationStrategy = "auto",
+        early_stopping: BaseEarlyStoppingStrategy | None = None,
         global_stopping: BaseGlobalStoppingStrategy | None = None,
         timeout: float | None = None,
         seed: int = 0,
@@ -82,7 +85,7 @@ class Campaign:
                 f"outcome_constraints is the text {outcome_constraints!r}; give a list of texts."
             )
         check_total(trials)
-        options = RunOptions(batch_size, timeout, global_stopping)
+        options = RunOptions(batch_size, timeout, global_stopping, early_stopping)
         opened = store if isinstance(store, Store) else Store.open(store)
         self._live = found_or_open(
             name,
@@ -106,6 +109,7 @@ class Campaign:
         *,
         store: str | Store = "sqlite:///campaigns.db",
         classes: Sequence[type[TaskRunner]] = (),
+        functions: Sequence[Callable[..., Any]] = (),
         accept_changed: bool = False,
     ) -> Self:
         """Open a stored campaign with its stored options.
@@ -116,6 +120,7 @@ class Campaign:
                 be read but not run.
             store: A database URL or an open `Store`.
             classes: The campaign's runner class, where it is one of your own.
+            functions: The functions that its runner was given, such as a simulated runtime.
             accept_changed: Go on although the task's computation is no longer the same.
 
         Raises:
@@ -125,7 +130,12 @@ class Campaign:
         opened = store if isinstance(store, Store) else Store.open(store)
         self = cls.__new__(cls)
         self._live = reopen(
-            name, task, store=opened, classes=classes, accept_changed=accept_changed
+            name,
+            task,
+            store=opened,
+            classes=classes,
+            functions=functions,
+            accept_changed=accept_changed,
         )
         self._total = self._live.record.total_trials
         self._was_interrupted = False
@@ -298,7 +308,9 @@ class Campaign:
         self, recorder: Recorder, total: int, timeout: float | None, progress: bool | None
     ) -> bool:
         options = immediate_options(
-            self.options.batch_size, global_stopping_strategy=self.options.global_stopping
+            self.options.batch_size,
+            early_stopping_strategy=self.options.early_stopping,
+            global_stopping_strategy=self.options.global_stopping,
         )
         line = ProgressLine(self, total, started=time.monotonic(), show=progress)
         with line, interruptible(line.say_stopping) as asked:

@@ -9,6 +9,7 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 
 from ax_jax_runners.campaign import identity
 from ax_jax_runners.campaign.building import build_experiment
+from ax_jax_runners.campaign.early_stopping import keep_curves
 from ax_jax_runners.campaign.generation import build_strategy, check_generation
 from ax_jax_runners.campaign.live import LiveCampaign
 from ax_jax_runners.campaign.loading import check_task, load
@@ -64,9 +65,10 @@ def found_or_open(
                 f"Campaign {name!r} exists in {store.description} with another configuration: "
                 f"{'; '.join(differing)}. Choose another name, or load it with Campaign.load."
             )
-        stored = load(store, record, bundle, runner)
-        return LiveCampaign(store, record, *stored, bundle, goals, options)
-    experiment = build_experiment(name, runner, goals)
+        experiment, strategy = load(store, record, bundle, runner)
+        keep_curves(experiment, options.early_stopping, goals)
+        return LiveCampaign(store, record, experiment, strategy, bundle, goals, options)
+    experiment = build_experiment(name, runner, goals, early_stopping=options.early_stopping)
     strategy = build_strategy(
         generation,
         search_space=experiment.search_space,
@@ -91,6 +93,7 @@ def reopen(
     *,
     store: Store,
     classes: Sequence[type[TaskRunner]],
+    functions: Sequence[Callable[..., Any]],
     accept_changed: bool,
 ) -> LiveCampaign:
     """Open a stored campaign with its stored options.
@@ -104,11 +107,15 @@ def reopen(
         record = campaigns.load_campaign(connection, name)
     check_is_loadable(record)
     tasks = () if task is None else (task,)
-    bundle = registry_bundle(tasks=tasks, classes=classes, accept_changed=accept_changed)
+    bundle = registry_bundle(
+        tasks=tasks, classes=classes, functions=functions, accept_changed=accept_changed
+    )
     check_task(record, task, accept_changed=accept_changed)
     experiment, strategy = load(store, record, bundle)
     stored = record.configuration
     goals = read_goals(stored["objective"], stored["outcome_constraints"], tuple(stored["outputs"]))
+    options = RunOptions.from_json(record.options, bundle)
+    keep_curves(experiment, options.early_stopping, goals)
     return LiveCampaign(
         store,
         record,
@@ -116,7 +123,7 @@ def reopen(
         strategy,
         bundle,
         goals,
-        RunOptions.from_json(record.options, bundle),
+        options,
         has_stored_runner=True,
     )
 

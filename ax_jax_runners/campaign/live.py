@@ -10,6 +10,7 @@ from ax.core.experiment import Experiment
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 
+from ax_jax_runners.campaign.early_stopping import keep_curves
 from ax_jax_runners.campaign.leasing import take_lease
 from ax_jax_runners.campaign.loading import load
 from ax_jax_runners.campaign.objectives import Goals
@@ -116,3 +117,4 @@ class LiveCampaign:
             self.bundle,
             runner if isinstance(runner, TaskRunner) else None,
         )
+        keep_curves(self.experiment, self.options.early_stopping, self.goals)

@@ -97,6 +97,9 @@ def open_campaign(
         trials=trials or settings.trials,
         batch_size=settings.batch_size,
         generation=settings.generation,
+        early_stopping=(
+            None if settings.early_stopping is None else settings.early_stopping.strategy()
+        ),
         timeout=settings.timeout,
         seed=settings.seed,
     )

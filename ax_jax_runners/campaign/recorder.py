@@ -61,6 +61,7 @@ class Recorder:
         about_to_run = [trial.index for trial in (*existing, *new)]
 
         def write(connection: Connection) -> trials.Ids:
+            self._note_changes(connection, unwritten)
             assign = trials.write_trials(
                 connection,
                 encoder=self.bundle.encoder,
@@ -69,9 +70,7 @@ class Recorder:
                 strategy=strategy,
                 strategy_runs=runs,
             )
-            attempts.open_attempts(
-                connection, self.record.experiment_id, about_to_run, token=self.lease.token
-            )
+            self._open_attempts(connection, about_to_run)
             return assign
 
         self.store.transact(write, lease=self.lease)()
@@ -95,6 +94,7 @@ class Recorder:
         saved, saved_data = list(self._unsaved.values()), dict(self._unsaved_data)
 
         def write(connection: Connection) -> trials.Ids:
+            self._note_changes(connection, saved)
             assign = trials.write_trials(
                 connection,
                 encoder=self.bundle.encoder,
@@ -134,9 +134,8 @@ class Recorder:
         """
 
         def write(connection: Connection) -> dict[int, int]:
-            experiment_id = self.record.experiment_id
-            attempts.open_attempts(connection, experiment_id, running, token=self.lease.token)
-            return attempts.lost_in_a_row(connection, experiment_id, waiting)
+            self._open_attempts(connection, running)
+            return attempts.lost_in_a_row(connection, self.record.experiment_id, waiting)
 
         return self.store.transact(write, lease=self.lease)
 
@@ -178,6 +177,22 @@ class Recorder:
         """Give the lease back."""
         self.store.transact(lambda connection: leases.release(connection, self.lease))
 
+    def _open_attempts(self, connection: Connection, indices: Sequence[int]) -> None:
+        lost = attempts.open_attempts(
+            connection, self.record.experiment_id, indices, token=self.lease.token
+        )
+        events.record_lost(connection, self.record.id, lost)
+
+    def _note_changes(self, connection: Connection, changed: Sequence[BaseTrial]) -> None:
+        """Write an event for each change of a trial's status, before the change itself."""
+        events.record_changes(
+            connection,
+            campaign_id=self.record.id,
+            experiment_id=self.record.experiment_id,
+            after={trial.index: (trial.status.name, trial.status_reason) for trial in changed},
+            retried={trial.index: _lost(trial) for trial in changed},
+        )
+
     def _artifacts(self, ended: Sequence[BaseTrial]) -> list[ArtifactAddress]:
         files = self.store.files
         return [
@@ -206,6 +221,13 @@ def arm_outcomes(trial: BaseTrial) -> dict[str, Any]:
     """The outcomes that our runners put into the trial's metadata, by arm; else empty."""
     recorded = trial.run_metadata.get("ax_jax")
     return recorded.get("arms", {}) if isinstance(recorded, dict) else {}
+
+
+def _lost(trial: BaseTrial) -> list[str]:
+    """The sentences on attempts that the runner itself has repeated."""
+    found = (outcome.get("lost", ()) for outcome in arm_outcomes(trial).values())
+    # The arms of a trial run together, so that they share their lost attempts.
+    return list(max(found, key=len, default=()))
 
 
 def _observations(ended: Sequence[BaseTrial], data: TrialData) -> list[Observation]:

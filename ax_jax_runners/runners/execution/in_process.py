@@ -83,6 +83,11 @@ class InProcessExecution:
         self._batches = [batch for batch in kept if batch is not None]
         return known
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an arm is unfinished."""
+        return bool(self._batches)
+
     def capacity(self) -> int:
         """Return -1: a batch of any size is one call."""
         return -1
