@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,11 @@ class SyntheticFunction:
 
     def evaluate(self, theta: ArrayLike) -> dict[str, np.ndarray]:
         """All outputs without noise of the rows of theta (B, d), by name, each (B,) float64."""
-        return FeatureEvaluator(self, self.space).model_features(np.atleast_2d(theta))
+        return self._evaluator.model_features(np.atleast_2d(theta))
+
+    @functools.cached_property
+    def _evaluator(self) -> FeatureEvaluator:
+        return FeatureEvaluator(self, self.space)
 
 
 @dataclass(frozen=True)
