@@ -18,6 +18,8 @@ class Job:
         trials: Absolute total.
         task: ``logged`` (numpy, every evaluation noted) or ``features`` (compiled by JAX).
         slow: File that holds the seconds an arm takes.
+        take_over: Whether it displaces a live process.
+        clock_ahead: Seconds by which its own clock is ahead of the database's.
         watched: Whether points are counted.
         die_at: The point at which it kills itself.
         last_words: Where the name of that point goes, as a sign that it was reached.
@@ -36,6 +38,8 @@ class Job:
     seed: int = 7
     timeout: float | None = None
     slow: str = ""
+    take_over: bool = False
+    clock_ahead: float = 0.0
     watched: bool = False
     die_at: str | None = None
     last_words: str | None = None

@@ -7,6 +7,7 @@ come as JSON lines on stdin; see `Victims` in zygote.py.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ import jax
 import psycopg  # noqa: F401
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
+import time_machine
 from jax._src import xla_bridge
 
 import ax_jax_runners.campaign.campaign
@@ -100,6 +102,9 @@ def run(job: Job) -> int:
     simulators.IN_THE_MIDDLE.append(in_the_middle)
     if job.watched:
         points.watch()
+    if job.clock_ahead:
+        ahead = datetime.timedelta(seconds=job.clock_ahead)
+        time_machine.travel(datetime.datetime.now(datetime.UTC) + ahead, tick=True).start()
     report: dict[str, Any] = {}
     code = 0
     try:
@@ -119,7 +124,7 @@ def run(job: Job) -> int:
             seed=job.seed,
         )
         running = time.monotonic()
-        campaign.run(job.trials, timeout=job.timeout, progress=False)
+        campaign.run(job.trials, timeout=job.timeout, take_over=job.take_over, progress=False)
         report["run_seconds"] = time.monotonic() - running
         report["begun"] = campaign.trials_begun
         store.close()
