@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from ax_jax_runners.campaign import Campaign, Scheduler, registry_bundle
     from ax_jax_runners.evaluation import FeatureEvaluator
     from ax_jax_runners.parameters import Parameter, ParameterSpace
-    from ax_jax_runners.runners import JaxRunner, SimulatedBackendJaxRunner, SyntheticJaxRunner, WorkerJaxRunner
+    from ax_jax_runners.runners import (
+        JaxRunner,
+        SimulatedBackendJaxRunner,
+        SyntheticJaxRunner,
+        WorkerJaxRunner,
+    )
     from ax_jax_runners.store import Store
     from ax_jax_runners.tasks import FeatureTask, Progress, StepwiseTask, Task
 
