@@ -30,7 +30,7 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.metrics import CurveMetric
 from ax_jax_runners.metrics.names import from_identifier, to_identifier
 
-_RULES = {
+_RULES: dict[str, type[BaseEarlyStoppingStrategy]] = {
     rule.__name__: rule
     for rule in (
         PercentileEarlyStoppingStrategy,
@@ -146,7 +146,7 @@ def decode_rule(
             f"The stored early-stopping rule {stored['rule']!r} is not known; this version knows "
             f"{', '.join(_RULES)}."
         )
-    options = {
+    options: dict[str, Any] = {
         name: decode_rule(value, bundle) if isinstance(value, Mapping) else value
         for name, value in stored["options"].items()
     }

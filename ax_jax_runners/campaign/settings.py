@@ -191,7 +191,7 @@ def _complaint(error: ValidationError, document: Mapping[str, Any], text: str, p
     if found["type"] == "missing":
         return f"{where}: key `{key}` is missing; give {fields[keys[-1]]}."
     if found["type"] == "value_error":
-        return f"{where}: `{key}`: {found['ctx']['error']}."
+        return f"{where}: `{key}`: {found['msg'].partition(', ')[2]}."
     is_override = len(keys) == 2 and keys[0] == "parameters"
     allowed = f"a table with any of {', '.join(_OVERRIDES)}" if is_override else fields[keys[-1]]
     return f"{where}: `{key}` is {_shown(_value_at(keys, document))}; give {allowed}."

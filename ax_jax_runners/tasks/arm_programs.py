@@ -23,6 +23,11 @@ from ax_jax_runners.evaluation.features import reason, simulator_name
 from ax_jax_runners.parameters import ParameterSpace
 
 _REPORTED = ("step", "done", "outputs", "arrays")
+_KINDS: dict[str, tuple[Any, ...]] = {
+    "one boolean": (jnp.bool_,),
+    "one whole number": (jnp.integer,),
+    "one real number": (jnp.bool_, jnp.integer, jnp.floating),
+}
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class ArmFunctions:
                 f"the task has {', '.join(map(repr, self.outputs))}."
             )
         return {
-            "step": self._scalar(where, "step", found["step"], "iu", int),
-            "done": self._scalar(where, "done", found["done"], "b", bool),
+            "step": self._scalar(where, "step", found["step"], "one whole number", int),
+            "done": self._scalar(where, "done", found["done"], "one boolean", bool),
             "outputs": {name: self._output(where, name, outputs[name]) for name in self.outputs},
             "arrays": {str(k): _array(self.report, (), v) for k, v in sorted(arrays.items())},
         }
@@ -128,21 +133,18 @@ class ArmFunctions:
         mean, sem = value if isinstance(value, tuple) and len(value) == 2 else (value, np.nan)
         label = f"output {name!r}"
         return (
-            self._scalar(where, label, mean, "biuf", self.dtype),
-            self._scalar(where, f"the error of {label}", sem, "biuf", self.dtype),
+            self._scalar(where, label, mean, "one real number", self.dtype),
+            self._scalar(where, f"the error of {label}", sem, "one real number", self.dtype),
         )
 
-    def _scalar(self, where: str, label: str, value: Any, kinds: str, dtype: Any) -> Array:
+    def _scalar(self, where: str, label: str, value: Any, wanted: str, dtype: Any) -> Array:
         try:
             array = jnp.asarray(value)
-            fits = array.shape == () and np.dtype(array.dtype).kind in kinds
-            # bfloat16 and its like are floats whose kind NumPy does not know.
-            fits = fits or (array.shape == () and jnp.issubdtype(array.dtype, jnp.floating))
         except (TypeError, ValueError):
-            fits = False
-        if not fits or ("f" not in kinds and jnp.issubdtype(array.dtype, jnp.floating)):
-            wanted = {"b": "one boolean", "iu": "one whole number"}.get(kinds, "one real number")
-            found = _kind(jnp.asarray(value)) if hasattr(value, "dtype") else repr(value)
+            array = None
+        kinds = _KINDS[wanted]
+        if array is None or array.shape or not any(jnp.issubdtype(array.dtype, k) for k in kinds):
+            found = repr(value) if array is None else _kind(array)
             raise EvaluationError(f"{where}: {label} is {found}; return {wanted}.")
         return array.astype(dtype)
 
