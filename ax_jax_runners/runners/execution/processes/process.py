@@ -116,13 +116,13 @@ class WorkerProcess:
         return describe_end(code)
 
     def _write(self) -> None:
-        with self._link.makefile("wb") as stream:
-            try:
+        try:
+            with self._link.makefile("wb") as stream:
                 while (order := self._orders.get()) is not None:
                     pickle.dump(order, stream, protocol=pickle.HIGHEST_PROTOCOL)
                     stream.flush()
-            except OSError:
-                self.hang_up()
+        except OSError:
+            self.hang_up()
 
     def _read(self) -> None:
         try:
