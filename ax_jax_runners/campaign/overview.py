@@ -22,7 +22,7 @@ from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.statuses import status_name, trial
 from ax_jax_runners.store.tables import attempt, observation
 
-_FAILED, _COMPLETED, _RUNNING, _ABANDONED, _EARLY_STOPPED = 2, 3, 4, 5, 7
+_FAILED, _COMPLETED, _RUNNING, _ABANDONED = 2, 3, 4, 5
 _WAITING = {"CANDIDATE", "STAGED"}
 
 _run = table("generator_run_v2", *map(column, ("id", "trial_id")))
@@ -216,7 +216,7 @@ def _observed(connection: Connection, experiment_id: int, goals: Goals) -> list[
             observation.c.window == "",
             observation.c.status != "failed",
             observation.c.value.is_not(None),
-            trial.c.status.in_((_COMPLETED, _EARLY_STOPPED)),
+            trial.c.status == _COMPLETED,
         )
         .order_by(observation.c.trial_index, observation.c.id)
     )

@@ -25,9 +25,13 @@ def best_of(experiment: Experiment, goals: Goals) -> Best | tuple[Best, ...]:
 
 
 def observed_arms(experiment: Experiment, goals: Goals) -> Iterator[Best]:
-    """Completed arms that have every output the goals need, in the order of their trials."""
+    """Completed arms that have every output the goals need, in the order of their trials.
+
+    An arm that was stopped early is none of them: its last value is of an earlier step, and one
+    noisy report on the way down a curve must not win against values of the end.
+    """
     for trial in experiment.trials.values():
-        if trial.status not in {TrialStatus.COMPLETED, TrialStatus.EARLY_STOPPED}:
+        if trial.status is not TrialStatus.COMPLETED:
             continue
         for arm in trial.arms:
             outputs = arm_outputs(trial, arm.name)
