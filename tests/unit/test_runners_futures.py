@@ -76,6 +76,15 @@ def follow(
     return found
 
 
+def children() -> set[int]:
+    """Processes that this one has started, but for Python's own that tracks resources."""
+    return {
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if not any("resource_tracker" in word for word in child.cmdline())
+    }
+
+
 def outputs(found: Mapping[ArmKey, ArmOutcome]) -> dict[ArmKey, Any]:
     return {key: (o.status, dict(o.outputs), o.step, dict(o.curves)) for key, o in found.items()}
 
@@ -109,6 +118,10 @@ def open_here() -> Iterator[Open]:
             return execution
 
         yield opener
+
+
+SLOW = pytest.mark.slow
+ENGINES = ["dask", pytest.param("slurm", marks=SLOW)]
 
 
 @pytest.fixture(scope="module", params=["dask", "slurm", "threads", "spawned"])
@@ -175,7 +188,7 @@ def test_no_more_trials_run_than_there_are_workers(open_here: Open, tmp_path: Pa
     assert outputs(found) == outputs(in_process(Walk(slices=3), wanted))
 
 
-@pytest.mark.parametrize("kind", ["dask", "slurm"])
+@pytest.mark.parametrize("kind", ENGINES)
 def test_progress_is_seen_while_a_trial_runs(open_here: Open, kind: str, directory: str) -> None:
     task = Walk(slices=200, pause=0.05)
     execution = open_here(task, kind, directory=directory)
@@ -225,7 +238,7 @@ def test_a_trial_that_waits_is_stopped_before_it_begins(open_here: Open, tmp_pat
     assert len(log.read_text().splitlines()) == 5
 
 
-@pytest.mark.parametrize("kind", ["dask", "slurm"])
+@pytest.mark.parametrize("kind", ENGINES)
 def test_a_killed_worker_costs_one_attempt(
     open_here: Open, kind: str, directory: str, tmp_path: Path
 ) -> None:
@@ -243,7 +256,7 @@ def test_a_killed_worker_costs_one_attempt(
     assert len(log.read_text().splitlines()) == 10
 
 
-@pytest.mark.parametrize("kind", ["dask", "slurm"])
+@pytest.mark.parametrize("kind", ENGINES)
 def test_a_trial_that_always_kills_its_worker_fails(
     open_here: Open, kind: str, directory: str, tmp_path: Path
 ) -> None:
@@ -254,23 +267,23 @@ def test_a_trial_that_always_kills_its_worker_fails(
     assert found[good.key].status == "completed"
     failed = found[bad.key]
     assert failed.status == "failed"
-    assert failed.step == 2
+    assert failed.step in (1, 2)  # reports are at least 0.2 s apart
     assert "Attempt 1 of 2" in (failed.failure or "")
     assert "Attempt 2 of 2" in (failed.failure or "")
     assert (tmp_path / "deaths").stat().st_size == 2
     until(lambda: execution.capacity() == 2)
 
 
-@pytest.mark.parametrize("kind", ["dask", "slurm"])
+@pytest.mark.parametrize("kind", ENGINES)
 def test_a_trial_that_hangs_is_ended_at_its_limit(
     open_here: Open, kind: str, directory: str
 ) -> None:
-    execution = open_here(HangingWalk(), kind, directory=directory, time_limit=2.0)
+    execution = open_here(HangingWalk(), kind, directory=directory, time_limit=8.0)
     (good, bad) = wanted = [*requests(1), ArmRequest((0, 7), 0, "7_0", {"x": 3.0, "y": 0.5})]
     found = results(execution, wanted)
     assert found[good.key].status == "completed"
     assert found[bad.key].status == "failed"
-    assert "time_limit of a trial is 2 s" in (found[bad.key].failure or "")
+    assert "time_limit of a trial is 8 s" in (found[bad.key].failure or "")
     assert not found[bad.key].lost
     until(lambda: execution.capacity() == 2)
     assert results(execution, requests(2))  # both workers are there again
@@ -278,18 +291,18 @@ def test_a_trial_that_hangs_is_ended_at_its_limit(
 
 def test_a_user_s_executor_is_given_up_on_at_the_limit(open_here: Open) -> None:
     with ThreadPoolExecutor(2) as threads:
-        between = open_here(Walk(slices=1_000, pause=0.02), threads, time_limit=0.5)
+        between = open_here(Walk(slices=100_000, pause=0.02), threads, time_limit=3.0)
         (outcome,) = results(between, requests(1)).values()
         assert "time_limit" in (outcome.failure or "")
-        assert outcome.step > 2
+        assert outcome.step > 1
         within = open_here(Walk(slices=2, pause=6.0), threads, time_limit=0.5)
         (outcome,) = results(within, requests(1)).values()
         assert "time_limit" in (outcome.failure or "")
         assert within.capacity() == 1  # the thread is still busy
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dask", "slurm"])
+@SLOW
+@pytest.mark.parametrize("kind", ENGINES)
 def test_a_trial_that_takes_all_memory_is_ended(open_here: Open, kind: str, directory: str) -> None:
     execution = open_here(GreedyWalk(), kind, directory=directory, memory_limit=2**30)
     (good, bad) = wanted = [*requests(1), ArmRequest((0, 7), 0, "7_0", {"x": 3.0, "y": 0.5})]
@@ -299,7 +312,25 @@ def test_a_trial_that_takes_all_memory_is_ended(open_here: Open, kind: str, dire
     assert not found[bad.key].lost
 
 
-@pytest.mark.slow
+@SLOW
+def test_a_preempted_job_is_queued_again_and_goes_on(
+    open_here: Open, directory: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    task = Walk(slices=40, pause=0.1, log=str(log))
+    execution = open_here(task, "slurm", directory=directory, max_retries=0)
+    wanted = requests(1)
+    found = dict(execution.submit(wanted))
+    until(lambda: log.exists() and len(log.read_text().splitlines()) > 3)
+    os.kill(int(log.read_text().splitlines()[0]), signal.SIGUSR2)
+    follow(execution, found)
+    assert outputs(found) == outputs(in_process(Walk(slices=40), wanted))
+    slices = log.read_text().splitlines()
+    assert len(set(slices)) == 2
+    assert len(slices) <= 41
+
+
+@SLOW
 def test_a_worker_stopped_by_a_signal_is_replaced(open_here: Open, tmp_path: Path) -> None:
     log = tmp_path / "log"
     execution = open_here(Walk(slices=10_000, pause=0.02, log=str(log)), time_limit=3.0)
@@ -312,6 +343,7 @@ def test_a_worker_stopped_by_a_signal_is_replaced(open_here: Open, tmp_path: Pat
     until(lambda: execution.capacity() == 2)
 
 
+@SLOW
 def test_a_pool_that_breaks_is_told(open_here: Open, directory: str, tmp_path: Path) -> None:
     task = DyingWalk(marker=str(tmp_path / "deaths"))
     context = multiprocessing.get_context("spawn")
@@ -352,10 +384,11 @@ def test_a_damaged_message_is_no_result(open_here: Open, directory: str) -> None
             assert outputs(results(again, requests(1))) == outputs(first)
 
 
+@SLOW
 def test_closing_leaves_no_process_and_can_be_followed_by_more(tmp_path: Path) -> None:
     task = Walk(slices=10_000, pause=0.02, log=str(tmp_path / "log"))
     for engine, options in (("dask", {"name": "closed"}), ("slurm", {"cluster": "local"})):
-        before = {child.pid for child in psutil.Process().children(recursive=True)}
+        before = children()
         execution = open_futures(
             task,
             engine=engine,
@@ -373,21 +406,17 @@ def test_closing_leaves_no_process_and_can_be_followed_by_more(tmp_path: Path) -
         execution.close()
         (tmp_path / "log").unlink()
 
-        def left(before: set[int] = before) -> list[psutil.Process]:
-            children = psutil.Process().children(recursive=True)
-            return [child for child in children if child.pid not in before]
-
-        until(lambda: not left(), patience=15)
+        until(lambda before=before: children() <= before, patience=15)
         assert execution.capacity() == 1
 
 
 def test_executions_of_equal_options_share_a_cluster(open_here: Open) -> None:
     results(open_here(Walk()), requests(2))
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = children()
     other = open_here(feature_task())
     results(other, requests(2))
     other.close()
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert children() <= before
     assert results(open_here(Walk(slices=2)), requests(1))
 
 

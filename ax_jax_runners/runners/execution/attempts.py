@@ -105,6 +105,15 @@ class PendingTrial:
         since = None if self.attempt is None else self.attempt.seen_running
         return self.spent + (0.0 if since is None else time.monotonic() - since)
 
+    def keep_time(self, *, begun: bool) -> None:
+        """Start or stop the clock of the current attempt, which may wait again after a while."""
+        if self.attempt is None:
+            return
+        if not begun:
+            self.spent, self.attempt.seen_running = self.running_time(), None
+        elif self.attempt.seen_running is None:
+            self.attempt.seen_running = time.monotonic()
+
     def fail(self, sentence: str) -> None:
         """End every arm that is not final, without a result."""
         self.outcomes = [
@@ -114,7 +123,8 @@ class PendingTrial:
 
     def lose(self, sentence: str, *, allowed: int) -> None:
         """Note an attempt without a result; after the last allowed one the trial fails."""
-        self.spent, self.attempt = self.running_time(), None
+        self.keep_time(begun=False)
+        self.attempt = None
         count = len(self.lost) + 1
         sentence = bounded(f"Attempt {count} of {allowed} gave no result: {sentence}", _LOST_BYTES)
         if count < allowed:

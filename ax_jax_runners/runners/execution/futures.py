@@ -12,7 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,7 @@ class FuturesExecution:
         self._max_retries = max_retries
         self._directory = None if directory is None else Path(directory).absolute()
         self._temporary: Path | None = None
+        self._remove_temporary: Callable[[], Any] = lambda: None
         self._frozen = FrozenArms(
             task, seed=seed, folder=(self._directory or Path(tempfile.gettempdir())) / FROZEN
         )
@@ -162,15 +164,18 @@ class FuturesExecution:
             self._forget(key)
         self._engine.close()
         self._leaving = []
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        self._remove_temporary()
+        self._temporary = None
 
     def _jax_configuration(self) -> dict[str, Any]:
         cache = None
         if self._engine.owns_processes and self._directory is not None:
             cache = str(self._directory / COMPILED)
-        return jax_configuration(cache)
+        values = jax_configuration(cache)
+        if self._engine.owns_processes:
+            return values
+        # Where others compute as well, only what decides numbers is changed.
+        return {name: value for name, value in values.items() if "cache" not in name}
 
     def _open_mailbox(self, trial: PendingTrial) -> None:
         """Make the trial's mailbox, and take what a former run left in it."""
@@ -188,6 +193,8 @@ class FuturesExecution:
             return self._directory / _MAILBOXES
         if self._temporary is None and self._engine.shares_files:
             self._temporary = Path(tempfile.mkdtemp(prefix="ax-jax-progress-"))
+            # Also when nobody closes this: what still runs for it ends with the folder.
+            self._remove_temporary = weakref.finalize(self, shutil.rmtree, self._temporary, True)
         return self._temporary
 
     def _start_waiting(self) -> None:
@@ -246,9 +253,8 @@ class FuturesExecution:
 
     def _check_time(self, trial: PendingTrial, attempt: Attempt) -> None:
         """Give up a trial that is over its limit, and whose process does not say so."""
-        if attempt.seen_running is None and attempt.has_begun:
-            attempt.seen_running = time.monotonic()
         limit = self._job.time_limit
+        trial.keep_time(begun=attempt.has_begun)
         grace = _OWN_GRACE if self._engine.owns_processes else _GRACE
         if limit is None or trial.running_time() < limit + grace:
             return

@@ -117,6 +117,10 @@ class Mailbox:
         record = self._read(f"start-{attempt}.json")
         return None if record is None else RunningProcess(record["host"], record["number"])
 
+    def withdraw_start(self, attempt: str) -> None:
+        """Say that an attempt waits again."""
+        (self.folder / f"start-{attempt}.json").unlink(missing_ok=True)
+
     def write_verdict(self, attempt: str, sentence: str) -> None:
         """Say why a process that exceeds a limit ends itself.
 
@@ -152,6 +156,10 @@ class Mailbox:
             text = sealed["content"]
             if hashlib.sha256(text.encode()).hexdigest() != sealed["sha256"]:
                 return None
-            return json.loads(text)
+            return json.loads(text, parse_constant=_refuse)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON.")

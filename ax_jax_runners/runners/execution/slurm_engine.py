@@ -36,6 +36,7 @@ _INTERVALS = {_LOCAL: (0.1, 1.0)}
 _CLUSTER_INTERVALS = (1.0, 30.0)
 _LOG_BYTES = 1_000
 _CLOSING = 5.0
+_JOIN = 0.5
 
 
 class ResumableTrial:
@@ -45,13 +46,39 @@ class ResumableTrial:
     """
 
     def __call__(self, job: TrialJob) -> None:
-        """Run the trial; its outcomes are in the mailbox."""
-        run_trial(job)
+        """Run the trial; its outcomes are in the mailbox.
+
+        It runs in a thread, because submitit ends a preempted job by an exception in the main
+        thread, which a task that runs there would be blamed for.
+
+        Raises:
+            BaseException: Whatever `run_trial` raised.
+        """
+        raised: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                run_trial(job)
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=run, name="ax-jax-trial", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(_JOIN)
+        except SystemExit as preempted:
+            # Without the farewells of libraries that still compute in the thread.
+            os._exit(preempted.code if isinstance(preempted.code, int) else 1)
+        if raised:
+            raise raised[0]
 
     def checkpoint(self, job: TrialJob) -> Any:
         """Return what is to be queued again; called by submitit."""
         from submitit.helpers import DelayedSubmission
 
+        if job.mailbox is not None:
+            Mailbox(Path(job.mailbox)).withdraw_start(job.attempt)
         return DelayedSubmission(self, job)
 
 
