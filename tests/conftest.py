@@ -12,11 +12,17 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import create_engine, text
 
+from tests.faults.table import FaultTable
+
 # Compiling dwarfs any deadline; the same examples every time make a failure reproducible.
 settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("suite")
 
 _NUMBERS = itertools.count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(FaultTable(), "fault table")
 
 
 @pytest.fixture(scope="session")

@@ -167,6 +167,7 @@ def test_an_attempt_lost_with_its_process_is_told(store: Store, record: Campaign
     ]
 
 
+@pytest.mark.fault(5)
 def test_a_reason_of_a_megabyte_is_bounded(store: Store, record: CampaignRecord) -> None:
     for _ in range(2):
         write(store, record, {0: ("FAILED", "x" * 10**6)}, {0: ["y" * 10**6]})
@@ -262,6 +263,7 @@ def old_database(url: str) -> None:
         )
 
 
+@pytest.mark.fault(19)
 def test_a_database_of_the_first_schema_is_upgraded_with_its_data(
     store_url: str, tmp_path: Path
 ) -> None:

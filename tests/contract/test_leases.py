@@ -79,6 +79,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.fault(13)
 def test_a_refusal_names_the_owner_the_time_left_and_the_ways_out(
     store: Store, record: CampaignRecord
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_refusal_names_the_owner_the_time_left_and_the_ways_out(
     assert "`--take-over`" in sentence
 
 
+@pytest.mark.fault(13)
 def test_a_live_process_is_displaced_and_changes_nothing_any_more(
     store: Store, record: CampaignRecord
 ) -> None:
@@ -139,6 +141,7 @@ def test_an_end_by_the_clock_or_by_death_is_told_apart(
 
 
 @pytest.mark.parametrize("hours", [1.0, -1.0])
+@pytest.mark.fault(14)
 def test_a_live_owner_keeps_its_lease_when_the_databases_clock_jumps(
     store: Store, record: CampaignRecord, hours: float
 ) -> None:
@@ -154,6 +157,7 @@ def test_a_live_owner_keeps_its_lease_when_the_databases_clock_jumps(
 
 
 @pytest.mark.parametrize("hours", [1.0, -1.0])
+@pytest.mark.fault(14)
 def test_a_dead_owners_lease_ends_although_the_databases_clock_jumps(
     store: Store, record: CampaignRecord, hours: float
 ) -> None:
@@ -169,6 +173,7 @@ def test_a_dead_owners_lease_ends_although_the_databases_clock_jumps(
 
 
 @pytest.mark.parametrize("hours", [1.0, -1.0])
+@pytest.mark.fault(14)
 def test_the_clock_of_this_process_does_not_matter(
     store: Store, record: CampaignRecord, hours: float
 ) -> None:
@@ -231,6 +236,7 @@ def test_an_owner_without_a_database_gives_up_after_a_lease(
     assert "Resume when it can be reached" in str(beating.lost)
 
 
+@pytest.mark.fault(14)
 def test_a_sleeper_that_nobody_displaced_goes_on(store: Store, record: CampaignRecord) -> None:
     mine = acquire(store, record, ELSEWHERE)
     step_clock(store, 10 * LEASE_SECONDS)

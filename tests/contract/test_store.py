@@ -84,6 +84,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.fault(18)
 def test_two_processes_may_create_the_schema_at_once(store_url: str, tmp_path: Path) -> None:
     failures: list[BaseException] = []
 
@@ -101,6 +102,7 @@ def test_two_processes_may_create_the_schema_at_once(store_url: str, tmp_path: P
     assert failures == []
 
 
+@pytest.mark.fault(19)
 def test_a_newer_schema_is_refused(store: Store, store_url: str) -> None:
     with store.unit_of_work() as connection:
         connection.execute(text("UPDATE axjax_version SET version_num = '9999'"))
@@ -171,6 +173,7 @@ def test_a_reused_process_number_does_not_keep_a_lease(
     assert acquire(store, record).token == 2
 
 
+@pytest.mark.fault(13)
 def test_a_displaced_writer_changes_nothing(store: Store, record: CampaignRecord) -> None:
     mine = acquire(store, record, LIVE_ELSEWHERE)
     with store.unit_of_work() as connection:
@@ -197,6 +200,7 @@ def test_a_released_lease_is_free_and_its_token_is_spent(
 @pytest.mark.parametrize(
     "value", [0.1 + 0.2, 5e-324, -1.7976931348623157e308, math.pi * 1e-200, 0.0, None]
 )
+@pytest.mark.fault(9)
 def test_observations_keep_every_bit(store: Store, value: float | None) -> None:
     row = Observation(3, "3_0", "a.b[0] 'quoted'; --", value, value, "completed")
     for _ in range(2):  # the second write replaces the first
@@ -250,6 +254,7 @@ def test_readers_do_not_wait_for_a_writer(store: Store, record: CampaignRecord) 
             assert events.read_events(connection, record.id) == []
 
 
+@pytest.mark.fault(18)
 def test_eight_writers_commit_everything(store: Store, record: CampaignRecord) -> None:
     def write(number: int) -> None:
         for step in range(20):
@@ -265,6 +270,7 @@ def test_eight_writers_commit_everything(store: Store, record: CampaignRecord) -
         assert len(events.read_events(connection, record.id, limit=1000)) == 160
 
 
+@pytest.mark.fault(12, on="sqlite")
 def test_a_full_database_is_named_and_keeps_its_last_state(tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path / 'small.db'}")
     with store.unit_of_work() as connection:

@@ -87,6 +87,7 @@ def check_no_strange_numbers(url: str) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD)
+@pytest.mark.fault(4)
 def test_a_bad_result_fails_its_own_trial(store: Store, tmp_path: Path, bad: str) -> None:
     task = HalfBadTask(str(tmp_path / "evaluations"), bad=bad)
     campaign = Campaign(
@@ -116,6 +117,7 @@ def test_a_bad_result_fails_its_own_trial(store: Store, tmp_path: Path, bad: str
 @pytest.mark.parametrize(
     "extra", [object(), b"bytes", {1, 2}, math.nan, np.ones(3), {"deep": [1, math.inf]}], ids=repr
 )
+@pytest.mark.fault(7)
 def test_metadata_that_is_not_json_fails_its_trial_once(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: Any
 ) -> None:

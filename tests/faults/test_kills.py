@@ -11,6 +11,8 @@ from tests.faults.bench import Bench
 from tests.faults.crashing import gaps
 from tests.faults.records import Records
 
+pytestmark = pytest.mark.fault(1)
+
 BATCH = 2
 RANDOM_KILLS = 30
 

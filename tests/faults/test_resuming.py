@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.faults.bench import Bench
 from tests.faults.records import Records
+
+pytestmark = pytest.mark.fault(21)
 
 KILLS = (
     "before commit of INSERT INTO attempt #1",

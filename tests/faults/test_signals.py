@@ -30,6 +30,7 @@ def check_resumable(bench: Bench, *, state: str = "stopped") -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.fault(20)
 def test_the_first_signal_ends_the_run_after_its_step(bench: Bench, number: int) -> None:
     victim = bench.start_slow(0.05)
     time.sleep(0.3)
@@ -46,6 +47,7 @@ def test_the_first_signal_ends_the_run_after_its_step(bench: Bench, number: int)
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )
+@pytest.mark.fault(20)
 def test_the_second_signal_ends_the_process(sqlite_bench: Bench, number: int, code: int) -> None:
     victim = sqlite_bench.start_slow(20.0)
     victim.signal(number)

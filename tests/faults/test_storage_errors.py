@@ -100,6 +100,7 @@ def fail_at(store: Store, statement: str, *, times: int) -> None:
         return "SELECT broken", parameters
 
 
+@pytest.mark.fault(12)
 def test_a_full_database_stops_the_run_wherever_it_fills_up(sqlite_desk: Desk) -> None:
     desk = sqlite_desk
     desk.campaign.run(2)
@@ -126,6 +127,7 @@ def test_a_full_database_stops_the_run_wherever_it_fills_up(sqlite_desk: Desk) -
     desk.check_complete(5 * TRIALS)
 
 
+@pytest.mark.fault(11)
 def test_candidates_are_written_ahead_after_an_error_too(desk: Desk) -> None:
     fail_at(desk.store, "INSERT INTO attempt", times=1)
     with pytest.raises(StoreUnavailable, match="broken"):
@@ -139,6 +141,7 @@ def test_candidates_are_written_ahead_after_an_error_too(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("moment", ["INSERT INTO attempt", "INSERT INTO observation"])
+@pytest.mark.fault(11)
 def test_a_process_that_gave_up_is_followed_by_another(desk: Desk, moment: str) -> None:
     """Candidates that were never written are made anew; results that were not, evaluated again."""
     fail_at(desk.store, moment, times=1)
@@ -158,6 +161,7 @@ def test_a_process_that_gave_up_is_followed_by_another(desk: Desk, moment: str) 
     other.close()
 
 
+@pytest.mark.fault(11)
 def test_a_database_that_becomes_read_only_loses_nothing(sqlite_desk: Desk) -> None:
     desk = sqlite_desk
     desk.campaign.run(2)
@@ -192,6 +196,7 @@ def postgresql_desk(make_postgresql: Any, tmp_path: Path) -> Iterator[Desk]:
     simulators.IN_THE_MIDDLE.clear()
 
 
+@pytest.mark.fault(11)
 def test_connections_cut_between_statements_are_made_again(postgresql_desk: Desk) -> None:
     desk = postgresql_desk
     kinds = (
@@ -239,6 +244,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     started.close()
 
 
+@pytest.mark.fault(11, on="postgresql")
 def test_a_server_that_stops_and_comes_back(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from tests.faults.bench import Bench
 from tests.faults.records import Records
 
 
+@pytest.mark.fault(13)
 def test_the_second_is_refused_with_the_owner_s_name(bench: Bench) -> None:
     first = bench.start_slow(0.05)
     second = bench.start(10_000)
@@ -27,6 +28,7 @@ def test_the_second_is_refused_with_the_owner_s_name(bench: Bench) -> None:
     bench.check(first)
 
 
+@pytest.mark.fault(13)
 def test_a_sleeper_whose_lease_ran_out_changes_nothing(bench: Bench) -> None:
     # Asleep in the middle of an evaluation: it holds no lock of the database.
     sleeper = bench.start_slow(1.5)
@@ -49,6 +51,7 @@ def test_a_sleeper_whose_lease_ran_out_changes_nothing(bench: Bench) -> None:
     assert Records.read(bench.url) == ended
 
 
+@pytest.mark.fault(13)
 def test_a_displaced_process_changes_nothing_any_more(bench: Bench) -> None:
     first = bench.start_slow(1.0)
     refused = bench.start(9)
@@ -73,6 +76,7 @@ def test_a_displaced_process_changes_nothing_any_more(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+@pytest.mark.fault(14)
 def test_wrong_clocks_of_processes_do_not_matter(sqlite_bench: Bench, ahead: float) -> None:
     bench = sqlite_bench
     first = bench.start_slow(0.05, clock_ahead=ahead)
@@ -122,6 +126,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.fault(14)
 def test_a_lease_of_another_host_is_respected_until_it_ends(sqlite_bench: Bench) -> None:
     bench = sqlite_bench
     assert bench.run(3).code == 0
@@ -141,6 +146,7 @@ def test_a_lease_of_another_host_is_respected_until_it_ends(sqlite_bench: Bench)
     assert bench.run(6).code == 0
 
 
+@pytest.mark.fault(1)
 def test_a_killed_owner_does_not_delay_the_next(bench: Bench) -> None:
     victim = bench.start_slow(0.05)
     victim.signal(signal.SIGKILL)

@@ -108,6 +108,7 @@ def in_process(task: Walk, directory: Path, *troubles: int) -> list[Any]:
     return trials
 
 
+@pytest.mark.fault(2)
 def test_a_killed_worker_costs_one_slice_of_its_own_trial(start, tmp_path) -> None:
     log = tmp_path / "log"
     task = Walk(str(log), slices=5, seconds=0.1, troubles=("kill",), at=4, times=1)
@@ -131,6 +132,7 @@ def test_a_killed_worker_costs_one_slice_of_its_own_trial(start, tmp_path) -> No
     assert not any((tmp_path / "kept" / "frozen").iterdir())
 
 
+@pytest.mark.fault(2)
 def test_attempts_are_bounded_and_all_of_them_are_told(start, tmp_path) -> None:
     log = tmp_path / "log"
     runner = start(Walk(str(log), troubles=("kill",)), max_retries=2)
@@ -158,6 +160,7 @@ ENDS = {
 }
 
 
+@pytest.mark.fault(5)
 def test_whatever_a_task_does_fails_its_own_trial_with_a_bounded_sentence(start, tmp_path) -> None:
     log = tmp_path / "log"
     runner = start(Walk(str(log), troubles=tuple(ENDS)), max_retries=0)
@@ -174,6 +177,7 @@ def test_whatever_a_task_does_fails_its_own_trial_with_a_bounded_sentence(start,
         assert outcome(trial).step == 4
 
 
+@pytest.mark.fault(3)
 def test_a_worker_that_is_stopped_by_a_signal_is_replaced(start, tmp_path) -> None:
     log = tmp_path / "log"
     task = Walk(str(log), troubles=("stop",), times=1)
@@ -185,6 +189,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_replaced(start, tmp_path) -> No
     assert "SIGSTOP" in outcome(trials[0]).lost[0]
 
 
+@pytest.mark.fault(3)
 def test_a_task_that_sleeps_for_ever_ends_at_its_time_limit(start, tmp_path) -> None:
     log = tmp_path / "log"
     runner = start(Walk(str(log), troubles=("sleep",)), workers=1, time_limit=8.0, max_retries=3)
@@ -200,6 +205,7 @@ def test_a_task_that_sleeps_for_ever_ends_at_its_time_limit(start, tmp_path) -> 
 
 
 @pytest.mark.parametrize("trouble", ["allocate", "allocate elsewhere"])
+@pytest.mark.fault(6)
 def test_a_task_that_allocates_without_end_ends_at_its_memory_limit(
     start, tmp_path, trouble
 ) -> None:
@@ -214,6 +220,7 @@ def test_a_task_that_allocates_without_end_ends_at_its_memory_limit(
     assert not [p for p in holders if p.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.fault(2)
 def test_capacity_is_back_soon_after_an_idle_or_busy_worker_was_killed(start, tmp_path) -> None:
     log = tmp_path / "log"
     runner = start(Walk(str(log)))
@@ -290,6 +297,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("end", ["killed", "exited"])
+@pytest.mark.fault(1, 20)
 def test_no_worker_outlives_the_scheduler(tmp_path, end) -> None:
     log = tmp_path / "log"
     last = "time.sleep(3600)" if end == "killed" else "sys.exit(0)"
@@ -345,6 +353,7 @@ def test_workers_that_die_at_their_start_are_not_restarted_for_ever(
 
 
 @pytest.mark.slow
+@pytest.mark.fault(24)
 def test_hundreds_of_deaths_leave_nothing_behind(start, tmp_path) -> None:
     runner = start(Walk(str(tmp_path / "log"), slices=2), max_retries=100)
     chance = random.Random(1)

@@ -69,6 +69,7 @@ trees = st.recursive(
 
 
 @given(trees)
+@pytest.mark.fault(7)
 def test_anything_storable_comes_back_the_same(results: Any) -> None:
     assert same(results, back(results))
 
@@ -136,6 +137,7 @@ for _ in range(100_000):
         (deep, "nested too deeply"),
     ],
 )
+@pytest.mark.fault(7)
 def test_what_cannot_be_stored_is_named(results: Any, path: str) -> None:
     with pytest.raises(ResultNotStorable, match=path):
         written(results)
@@ -201,6 +203,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.fault(8)
 def test_hostile_streams_are_refused(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ArtifactCorrupt, match="holds no readable results"):
         FeatureEvaluator.read_results(io.BytesIO(HOSTILE[case]))

@@ -32,6 +32,7 @@ KINDS = st.sampled_from(["f4", "f8", "c8", "c16", "i1", "i8", "u2", "?", "U3", "
     )
 )
 @settings(max_examples=100, deadline=None)
+@pytest.mark.fault(7)
 def test_arrays_come_back_with_their_bits_types_and_shapes(arrays):
     back = decode_arrays(encode_arrays(arrays))
     assert set(back) == set(arrays)
@@ -73,6 +74,7 @@ def test_json_and_text_come_back_exactly(tmp_path: Path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", np.ones(2), object()])
+@pytest.mark.fault(7)
 def test_json_that_is_not_plain_and_finite_is_refused(tmp_path: Path, value):
     with pytest.raises(ResultNotStorable):
         FileStore(tmp_path).write_json({"value": value})
@@ -85,6 +87,7 @@ def test_names_that_no_archive_holds_are_refused(name):
         encode_arrays({name: np.ones(1)})
 
 
+@pytest.mark.fault(8)
 def test_objects_are_neither_written_nor_read():
     with pytest.raises(ResultNotStorable, match="'bad'"):
         encode_arrays({"bad": np.array([{}], dtype=object)})
@@ -98,6 +101,7 @@ def test_objects_are_neither_written_nor_read():
         decode_arrays(stream.getvalue())
 
 
+@pytest.mark.fault(15)
 def test_every_damage_is_noticed_and_writing_again_heals(tmp_path: Path):
     store = FileStore(tmp_path)
     arrays = {"a": np.arange(5.0)}
@@ -122,11 +126,13 @@ def test_every_damage_is_noticed_and_writing_again_heals(tmp_path: Path):
 @pytest.mark.parametrize(
     "name", ["", "../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "%2e" * 21 + "a", None, 7]
 )
+@pytest.mark.fault(10)
 def test_only_digests_name_files(tmp_path: Path, name):
     with pytest.raises(ArtifactCorrupt, match="64 lower-case"):
         FileStore(tmp_path).path(name)
 
 
+@pytest.mark.fault(10)
 def test_links_are_not_followed(tmp_path: Path):
     outside = tmp_path / "outside"
     outside.write_text("secret")
@@ -142,6 +148,7 @@ def test_links_are_not_followed(tmp_path: Path):
     assert outside.read_text() == "secret"
 
 
+@pytest.mark.fault(16)
 def test_a_failed_write_leaves_the_old_content_and_no_temporary(tmp_path: Path):
     path = tmp_path / "file"
     write_atomically(path, b"old")
@@ -156,6 +163,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.fault(16)
 def test_a_temporary_of_a_killed_writer_is_swept_and_that_of_a_live_one_kept(tmp_path: Path):
     store = FileStore(tmp_path)
     stored = store.write_text("kept")

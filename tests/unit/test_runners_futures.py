@@ -239,6 +239,7 @@ def test_a_trial_that_waits_is_stopped_before_it_begins(open_here: Open, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.fault(2)
 def test_a_killed_worker_costs_one_attempt(
     open_here: Open, kind: str, directory: str, tmp_path: Path
 ) -> None:
@@ -257,6 +258,7 @@ def test_a_killed_worker_costs_one_attempt(
 
 
 @pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.fault(2)
 def test_a_trial_that_always_kills_its_worker_fails(
     open_here: Open, kind: str, directory: str, tmp_path: Path
 ) -> None:
@@ -275,6 +277,7 @@ def test_a_trial_that_always_kills_its_worker_fails(
 
 
 @pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.fault(3)
 def test_a_trial_that_hangs_is_ended_at_its_limit(
     open_here: Open, kind: str, directory: str
 ) -> None:
@@ -303,6 +306,7 @@ def test_a_user_s_executor_is_given_up_on_at_the_limit(open_here: Open) -> None:
 
 @SLOW
 @pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.fault(6)
 def test_a_trial_that_takes_all_memory_is_ended(open_here: Open, kind: str, directory: str) -> None:
     execution = open_here(GreedyWalk(), kind, directory=directory, memory_limit=2**30)
     (good, bad) = wanted = [*requests(1), ArmRequest((0, 7), 0, "7_0", {"x": 3.0, "y": 0.5})]
@@ -331,6 +335,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(
 
 
 @SLOW
+@pytest.mark.fault(3)
 def test_a_worker_stopped_by_a_signal_is_replaced(open_here: Open, tmp_path: Path) -> None:
     log = tmp_path / "log"
     execution = open_here(Walk(slices=10_000, pause=0.02, log=str(log)), time_limit=3.0)
@@ -443,6 +448,7 @@ class TestRefusals:
         with pytest.raises(ConfigurationError, match="cannot be sent"):
             open_here(task, engine, directory=directory)
 
+    @pytest.mark.fault(23)
     def test_pools_that_fork(self, open_here: Open) -> None:
         context = multiprocessing.get_context("fork")
         with (
@@ -451,6 +457,7 @@ class TestRefusals:
         ):
             open_here(Walk(), pool)
 
+    @pytest.mark.fault(23)
     def test_dask_that_forks(self, open_here: Open) -> None:
         from dask import config
 

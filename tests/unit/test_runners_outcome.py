@@ -34,6 +34,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
     ),
     st.booleans(),
 )
+@pytest.mark.fault(4)
 def test_nothing_but_plain_finite_numbers_is_ever_recorded(outputs, done):
     outcome = ArmOutcome.from_progress(Progress(1, done, outputs), tuple(outputs))
     record = json.loads(json.dumps(encode_outcomes({"0_0": outcome}), allow_nan=False))
@@ -69,6 +70,7 @@ def test_finite_numbers_are_recorded_exactly(mean, sem):
         (1.0, "pair of mean and standard error"),
     ],
 )
+@pytest.mark.fault(4)
 def test_what_is_no_result_is_named(value, words):
     outcome = ArmOutcome.from_progress(Progress(3, True, {"x": value}), ("x",))
     assert outcome.status == "failed"

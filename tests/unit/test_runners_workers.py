@@ -176,8 +176,16 @@ def test_what_belongs_to_main_is_refused(monkeypatch) -> None:
         ({"engine_options": {"devices": []}}, "devices"),
         ({"engine_options": {"compilation_cache": 3}}, "compilation_cache"),
         ({"engine_options": {"colour": "red"}}, "'colour'"),
-        ({"engine_options": {"start_method": "fork"}}, "has used JAX hangs"),
-        ({"engine_options": {"start_method": "forkserver"}}, "'forkserver'"),
+        pytest.param(
+            {"engine_options": {"start_method": "fork"}},
+            "has used JAX hangs",
+            marks=pytest.mark.fault(23),
+        ),
+        pytest.param(
+            {"engine_options": {"start_method": "forkserver"}},
+            "'forkserver'",
+            marks=pytest.mark.fault(23),
+        ),
         ({"executor": "threads"}, "executor is a str"),
         ({"engine": "dask", "executor": ThreadPoolExecutor(1)}, "give one of them"),
         ({"engine_options": {"threads": 1}, "executor": ThreadPoolExecutor(1)}, "leave them out"),

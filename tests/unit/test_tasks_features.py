@@ -92,6 +92,7 @@ def test_only_the_kept_features_are_seen_and_returned():
         run(task, {"a": 1.0, "b": 1.0})
 
 
+@pytest.mark.fault(4)
 def test_an_arm_that_is_not_finite_says_where():
     good, bad = run(CURVE, {"a": 1.0, "b": 0.5}, {"a": 1.0, "b": -0.5})
     assert good.failure is None
@@ -109,6 +110,7 @@ def test_a_parameter_beyond_single_precision_is_named():
     assert bad.failure.startswith("Parameter 'a' is 1e+300, which is not finite in float32")
 
 
+@pytest.mark.fault(4)
 def test_entries_that_are_not_finite_are_counted():
     task = FeatureTask(
         FeatureEvaluator(lambda p: {"y": p["a"] / (GRID - 0.5)}, SPACE),
