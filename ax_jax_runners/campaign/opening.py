@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -92,7 +92,7 @@ def open_campaign(
         settings.name,
         task,
         objective=objective,
-        outcome_constraints=settings.outcome_constraints,
+        outcome_constraints=_constraints(settings),
         store=opened,
         trials=trials or settings.trials,
         batch_size=settings.batch_size,
@@ -214,3 +214,12 @@ def _own_objective(reference: str, task: Task) -> str:
         f"expressions of its outputs {', '.join(task.outputs)} to maximise, such as "
         f"'-{task.outputs[0]}'."
     )
+
+
+def _constraints(settings: CampaignSettings) -> Sequence[str]:
+    """The file's outcome constraints; those of the built-in problem where it has no such key."""
+    from ax_jax_runners import problems
+
+    if ":" in settings.task or "outcome_constraints" in settings.model_fields_set:
+        return settings.outcome_constraints
+    return problems.get(settings.task).outcome_constraints

@@ -56,7 +56,10 @@ def _document(problem: Problem) -> dict[str, Any]:
         "name": problem.name,
         "summary": problem.summary,
         "objective": problem.objective,
+        "outcome_constraints": list(problem.outcome_constraints),
         "reference": problem.reference,
+        "reference_point": problem.reference_point,
+        "max_hypervolume": problem.max_hypervolume,
         "options": dict(problem.options),
         "outputs": None if task is None else list(task.outputs),
         "parameters": None if task is None else _parameters(task),
@@ -68,6 +71,11 @@ def _show(problem: Problem) -> None:
     task, reason = _build(problem)
     say(f"{problem.name}: {problem.summary}")
     say(f"Objective (maximised): {problem.objective}")
+    if problem.outcome_constraints:
+        say(f"Outcome constraints: {', '.join(problem.outcome_constraints)}")
+    if problem.reference_point is not None:
+        corner = ", ".join(f"{each:g}" for each in problem.reference_point)
+        say(f"Largest known hypervolume: {problem.max_hypervolume:g} below the point ({corner})")
     if problem.reference is not None:
         say(f"Best known value of the first output: {problem.reference:g}")
     if problem.options:
