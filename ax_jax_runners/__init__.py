@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ax_jax_runners.runners import (
         JaxRunner,
         SimulatedBackendJaxRunner,
+        SingleRunningTrialJaxRunner,
+        SingleRunningTrialMixin,
         SyntheticJaxRunner,
         WorkerJaxRunner,
     )
@@ -31,6 +33,8 @@ _HOMES = {
     "Progress": "tasks",
     "Scheduler": "campaign",
     "SimulatedBackendJaxRunner": "runners",
+    "SingleRunningTrialJaxRunner": "runners",
+    "SingleRunningTrialMixin": "runners",
     "StepwiseTask": "tasks",
     "Store": "store",
     "SyntheticJaxRunner": "runners",
@@ -49,6 +53,8 @@ __all__ = [
     "Progress",
     "Scheduler",
     "SimulatedBackendJaxRunner",
+    "SingleRunningTrialJaxRunner",
+    "SingleRunningTrialMixin",
     "StepwiseTask",
     "Store",
     "SyntheticJaxRunner",

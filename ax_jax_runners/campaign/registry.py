@@ -18,6 +18,7 @@ from ax_jax_runners.parameters.ax import read_any_name_in_constraints
 from ax_jax_runners.runners import (
     JaxRunner,
     SimulatedBackendJaxRunner,
+    SingleRunningTrialJaxRunner,
     SyntheticJaxRunner,
     TaskResolver,
     WorkerJaxRunner,
@@ -31,6 +32,7 @@ from ax_jax_runners.tasks import Task
 METRICS: tuple[tuple[type[Metric], int], ...] = ((OutputMetric, 7101), (CurveMetric, 7102))
 RUNNERS: tuple[tuple[type[Runner], int], ...] = (
     (JaxRunner, 7201),
+    (SingleRunningTrialJaxRunner, 7202),
     (SimulatedBackendJaxRunner, 7203),
     (SyntheticJaxRunner, 7204),
     (WorkerJaxRunner, 7205),

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ax_jax_runners.runners.in_process import JaxRunner
     from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes, encode_outcomes
     from ax_jax_runners.runners.simulated import SimulatedBackendJaxRunner, sample_runtime_unif
+    from ax_jax_runners.runners.single import (
+        SingleRunningTrialJaxRunner,
+        SingleRunningTrialMixin,
+    )
     from ax_jax_runners.runners.synthetic import SyntheticJaxRunner
     from ax_jax_runners.runners.workers import WorkerJaxRunner
 
@@ -21,6 +25,8 @@ _HOMES = {
     "ArmOutcome": "outcome",
     "JaxRunner": "in_process",
     "SimulatedBackendJaxRunner": "simulated",
+    "SingleRunningTrialJaxRunner": "single",
+    "SingleRunningTrialMixin": "single",
     "SyntheticJaxRunner": "synthetic",
     "TaskResolver": "binding",
     "TaskRunner": "base",
@@ -34,6 +40,8 @@ __all__ = [
     "ArmOutcome",
     "JaxRunner",
     "SimulatedBackendJaxRunner",
+    "SingleRunningTrialJaxRunner",
+    "SingleRunningTrialMixin",
     "SyntheticJaxRunner",
     "TaskResolver",
     "TaskRunner",

@@ -8,9 +8,9 @@ from typing import Any, final
 from ax.core.base_trial import BaseTrial
 from ax.core.trial_status import TrialStatus
 
-from ax_jax_runners.runners.base import TaskRunner
+from ax_jax_runners.runners.base import TaskRunner, all_final
 from ax_jax_runners.runners.execution import Execution, InProcessExecution
-from ax_jax_runners.runners.outcome import decode_outcomes, encode_outcomes
+from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes, encode_outcomes
 from ax_jax_runners.tasks import Task
 
 
@@ -47,17 +47,18 @@ class SingleRunningTrialMixin:
         running = live[0].experiment.running_trial_indices if live else ()
         latest = max(running, default=-1)
         for trial in live:
-            if trial.status.is_running and trial.index < latest:
-                if isinstance(self, TaskRunner):
-                    _complete(self, trial)
+            displaced = trial.status.is_running and trial.index < latest
+            if displaced and isinstance(self, TaskRunner):
+                _complete(self, trial)
+            if displaced and not isinstance(self, TaskRunner):
                 statuses.setdefault(TrialStatus.COMPLETED, set()).add(trial.index)
             else:
                 own.append(trial)
-        for status, indices in self._poll_latest(own).items():
+        for status, indices in self._poll_others(own).items():
             statuses.setdefault(status, set()).update(indices)
         return statuses
 
-    def _poll_latest(self, trials: list[BaseTrial]) -> dict[TrialStatus, set[int]]:
+    def _poll_others(self, trials: list[BaseTrial]) -> dict[TrialStatus, set[int]]:
         if isinstance(self, TaskRunner):
             return _task_poll(type(self))(self, trials)
         statuses: dict[TrialStatus, set[int]] = {}
@@ -90,10 +91,14 @@ class _SingleExecution(InProcessExecution):
 
 
 def _complete(runner: TaskRunner, trial: BaseTrial) -> None:
-    """End an unfinished trial where it stands."""
+    """End an unfinished trial with what is known of it."""
+    if all_final(trial, decode_outcomes(trial.run_metadata)):
+        return
     runner.stop(trial)
-    outcomes = {n: o.completed() for n, o in decode_outcomes(trial.run_metadata).items()}
-    trial.update_run_metadata(encode_outcomes(outcomes))
+    known = decode_outcomes(trial.run_metadata)
+    nothing = ArmOutcome("running")
+    ended = {arm.name: known.get(arm.name, nothing).completed() for arm in trial.arms}
+    trial.update_run_metadata(encode_outcomes(ended))
 
 
 def _task_poll(kind: type[TaskRunner]) -> Any:

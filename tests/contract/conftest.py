@@ -2,101 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 from ax.core.arm import Arm
 from ax.core.experiment import Experiment
 
-from ax_jax_runners.evaluation import FeatureEvaluator
-from ax_jax_runners.parameters import Parameter, ParameterSpace
-from ax_jax_runners.runners import JaxRunner, SimulatedBackendJaxRunner
-from ax_jax_runners.tasks import FeatureTask, Progress, Task
-
-SPACE = ParameterSpace(
-    [Parameter("x", lower=-5.0, upper=5.0), Parameter("y", lower=0.0, upper=1.0)]
+from ax_jax_runners.runners import (
+    JaxRunner,
+    SimulatedBackendJaxRunner,
+    SingleRunningTrialJaxRunner,
+    TaskRunner,
+    WorkerJaxRunner,
 )
-GOOD = tuple({"x": float(x), "y": 0.1 * i} for i, x in enumerate(np.linspace(0.5, 4.5, 7)))
-# Both tasks take the logarithm of x.
-BAD = {"x": -1.0, "y": 0.5}
+from ax_jax_runners.tasks import Task
+from tests.contract.cases import BAD, GOOD, SPACE, TASKS, SlowSum
 
-
-def noisy_curve(p: Mapping[str, Any], key: jax.Array) -> dict[str, jax.Array]:
-    noise = jax.random.normal(key, (4,))
-    return {"curve": jnp.log(p["x"]) * jnp.arange(4.0) + p["y"] * noise}
-
-
-def curve_mean(features: Mapping[str, jax.Array]) -> jax.Array:
-    return features["curve"].mean()
-
-
-def curve_top(features: Mapping[str, jax.Array]) -> jax.Array:
-    return features["curve"].max()
-
-
-@dataclass(frozen=True)
-class SlowSum:
-    """A random sum that grows by one term a slice; arm i needs ``slices + i % 2`` of them."""
-
-    slices: int = 4
-    space: ParameterSpace = SPACE
-    outputs: tuple[str, ...] = ("mean", "top")
-
-    def begin(self, arms: Sequence[Mapping[str, Any]], keys: jax.Array) -> dict[str, Any]:
-        x = np.array([self.space.pack(arm)[0] for arm in arms])
-        wanted = self.slices + np.array([int(10 * arm["y"]) % 2 for arm in arms])
-        zero = np.zeros(len(arms))
-        return {"x": x, "wanted": wanted, "step": zero.astype(int), "sum": zero, "keys": keys}
-
-    def advance(self, state: dict[str, Any]) -> dict[str, Any]:
-        live = state["step"] < state["wanted"]
-        draws = np.asarray(_draw(state["keys"], state["step"]), dtype=float)
-        with np.errstate(invalid="ignore"):
-            terms = np.log(state["x"]) * draws
-        return {
-            **state,
-            "step": state["step"] + live,
-            "sum": np.where(live, state["sum"] + terms, state["sum"]),
-        }
-
-    def progress(self, state: dict[str, Any]) -> list[Progress]:
-        return [
-            Progress(
-                step=step,
-                done=bool(step == wanted),
-                outputs={"mean": (total / max(step, 1), 0.1), "top": (total, None)},
-                arrays={"curve": np.full(3, total)},
-            )
-            for step, wanted, total in zip(
-                state["step"].tolist(), state["wanted"].tolist(), state["sum"].tolist(), strict=True
-            )
-        ]
-
-
-@jax.jit
-@jax.vmap
-def _draw(key: jax.Array, step: jax.Array) -> jax.Array:
-    return jax.random.uniform(jax.random.fold_in(key, step))
-
-
-RUNNERS: dict[str, Callable[..., Any]] = {
+RUNNERS: dict[str, Callable[..., TaskRunner]] = {
     "JaxRunner": JaxRunner,
-    "SimulatedBackendJaxRunner": partial(SimulatedBackendJaxRunner, max_concurrency=8, runtime=2.0),
+    "SingleRunningTrial": SingleRunningTrialJaxRunner,
+    "SimulatedBackend": partial(SimulatedBackendJaxRunner, max_concurrency=8, runtime=2.0),
+    "Worker": partial(WorkerJaxRunner, workers=2),
+    "Worker with Dask": partial(WorkerJaxRunner, workers=2, engine="dask"),
 }
-TASKS: dict[str, Callable[[], Task]] = {
-    "features": lambda: FeatureTask(
-        FeatureEvaluator(noisy_curve, SPACE, stochastic=True),
-        outputs={"mean": curve_mean, "top": curve_top},
-        replicates=3,
-    ),
-    "long": SlowSum,
-}
+# They start interpreters for every test.
+_SLOW = {"Worker", "Worker with Dask"}
+_IN_PROCESS = {"JaxRunner", "SingleRunningTrial"}
 
 
 @dataclass(frozen=True)
@@ -104,19 +38,41 @@ class RunnerCase:
     """One combination of a runner and a task.
 
     Attributes:
-        build: Makes the runner of a task.
+        name: The runner's.
         task: The task.
         good: Arms with a finite result.
         bad: An arm without one.
     """
 
-    build: Callable[..., Any]
+    name: str
     task: Task
     good: tuple[dict[str, float], ...] = GOOD
-    bad: Mapping[str, float] = None  # pyright: ignore[reportAssignmentType]
+    bad: Mapping[str, float] = field(default_factory=lambda: BAD)
+    _made: list[TaskRunner] = field(default_factory=list, compare=False)
+
+    @property
+    def is_in_process(self) -> bool:
+        """Whether a slice is done within a call."""
+        return self.name in _IN_PROCESS
+
+    @property
+    def is_single(self) -> bool:
+        """Whether a newer trial takes the place of an older one."""
+        return self.name == "SingleRunningTrial"
+
+    def build(self, task: Task, **options: Any) -> Any:
+        """Make a runner, which is closed after the test."""
+        runner = RUNNERS[self.name](task, **options)
+        self._made.append(runner)
+        return runner
 
     def runner(self, **options: Any) -> Any:
         return self.build(self.task, **{"seed": 7, **options})
+
+    def keep(self, runner: Any) -> Any:
+        """Close this runner too, which came about by other means."""
+        self._made.append(runner)
+        return runner
 
     def experiment(self, name: str = "contract") -> Experiment:
         return Experiment(name=name, search_space=SPACE.to_ax())
@@ -127,17 +83,28 @@ class RunnerCase:
     def batch(self, experiment: Experiment, *arms: Mapping[str, float]) -> Any:
         return experiment.new_batch_trial().add_arms_and_weights([Arm(dict(arm)) for arm in arms])
 
+    def close(self) -> None:
+        for runner in self._made:
+            runner.close()
 
-@pytest.fixture(params=RUNNERS)
-def runners_build(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    return RUNNERS[request.param]
+
+_NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in _SLOW)) for name in RUNNERS]
+
+
+@pytest.fixture(params=_NAMES)
+def runners_name(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(params=TASKS)
-def runners_case(request: pytest.FixtureRequest, runners_build: Callable[..., Any]) -> RunnerCase:
-    return RunnerCase(runners_build, TASKS[request.param](), bad=BAD)
+def runners_case(request: pytest.FixtureRequest, runners_name: str) -> Iterator[RunnerCase]:
+    case = RunnerCase(runners_name, TASKS[request.param]())
+    yield case
+    case.close()
 
 
 @pytest.fixture
-def runners_long_case(runners_build: Callable[..., Any]) -> RunnerCase:
-    return RunnerCase(runners_build, SlowSum(), bad=BAD)
+def runners_long_case(runners_name: str) -> Iterator[RunnerCase]:
+    case = RunnerCase(runners_name, SlowSum())
+    yield case
+    case.close()

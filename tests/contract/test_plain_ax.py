@@ -23,6 +23,7 @@ from ax.storage.sqa_store.structs import DBSettings
 from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import TaskNotBound
 from ax_jax_runners.metrics import OutputMetric
+from ax_jax_runners.runners import JaxRunner
 
 # Stock Ax and its tables use what pandas and SQLAlchemy announce to drop.
 pytestmark = [
@@ -147,6 +148,9 @@ def test_a_batch_with_a_bad_arm_goes_through_the_loop(runners_case, database):
 
 
 def test_a_task_that_raises_fails_its_trials_and_the_loop_ends_clearly(runners_case, database):
+    if runners_case.name.startswith("Worker"):
+        pytest.skip("a class of this function cannot travel to a worker")
+
     class Broken(type(runners_case.task)):
         calls = 0
 
@@ -164,8 +168,8 @@ def test_a_task_that_raises_fails_its_trials_and_the_loop_ends_clearly(runners_c
     for trial in loop.experiment.trials.values():
         assert trial.status == TrialStatus.FAILED
         assert "licence server" in trial.status_reason
-    # Once together and once for each arm: nothing is repeated by Ax.
-    assert Broken.calls == 3
+    # Once together, where both run together, and once for each arm: nothing is repeated by Ax.
+    assert Broken.calls == (2 if runners_case.is_single else 3)
 
 
 def test_a_campaign_loaded_without_its_task_ends_with_a_sentence(runners_case, database):
@@ -220,12 +224,12 @@ print(json.dumps([t.run_metadata for t in loop.experiment.trials.values()]))
 """
 
 
-def test_a_fresh_process_goes_on(runners_build, database, tmp_path: Path, monkeypatch):
+def test_a_fresh_process_goes_on(database, tmp_path: Path, monkeypatch):
     (tmp_path / "simulator.py").write_text(SCRIPT)
     monkeypatch.syspath_prepend(tmp_path)
     import simulator  # pyright: ignore[reportMissingImports]
 
-    runner = runners_build(simulator.task, seed=7)
+    runner = JaxRunner(simulator.task, seed=7)
     orchestrator(simulator.task, runner, settings(database, [simulator.task])).run_n_trials(4)
     straight = orchestrator(simulator.task, runner.clone())
     straight.run_n_trials(8)

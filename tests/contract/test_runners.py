@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import pickle
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,65 +14,11 @@ from ax.storage.json_store.decoder import object_from_json
 from ax.storage.json_store.encoder import object_to_json
 
 from ax_jax_runners.campaign.registry import registry_bundle
-from ax_jax_runners.errors import ConfigurationError, EvaluationError, TaskChanged, TaskNotBound
+from ax_jax_runners.errors import ConfigurationError, TaskChanged, TaskNotBound
 from ax_jax_runners.files import FileStore
-from ax_jax_runners.runners.outcome import decode_outcomes
 from ax_jax_runners.tasks import Progress, UnboundTask
-
-POLLS = 50
-
-
-def deploy(runner, trials):
-    """Start trials as the Orchestrator does."""
-    for index, metadata in runner.run_multiple(trials=trials).items():
-        trial = next(trial for trial in trials if trial.index == index)
-        trial.update_run_metadata(metadata)
-        trial.mark_running(no_runner_required=True)
-
-
-def poll(runner, trials):
-    """Poll and apply the statuses as the Orchestrator does."""
-    found = runner.poll_trial_status(trials=trials)
-    by_index = {trial.index: trial for trial in trials}
-    for status, indices in found.items():
-        for index in indices:
-            if by_index[index].status != status:
-                by_index[index].mark_as(status, unsafe=True)
-    return found
-
-
-def finish(runner, trials):
-    for _ in range(POLLS):
-        poll(runner, trials)
-        if all(trial.status.is_terminal for trial in trials):
-            return
-    raise AssertionError("not finished")
-
-
-def results(trials):
-    return [
-        {name: dict(outcome.outputs) for name, outcome in decode_outcomes(t.run_metadata).items()}
-        for t in trials
-    ]
-
-
-def values(trials):
-    """Outputs in the order of the arms, without the arms' names."""
-    return [outputs for trial in results(trials) for outputs in trial.values()]
-
-
-def plain(value):
-    """Whether a value is made of JSON's own Python types only."""
-    if type(value) is dict:
-        return all(type(key) is str and plain(item) for key, item in value.items())
-    if type(value) is list:
-        return all(map(plain, value))
-    return (
-        value is None
-        or type(value) in (str, int)
-        or (type(value) is float and math.isfinite(value))
-    )
-
+from tests.contract.cases import ERRORS, REPORTS, Faulty
+from tests.contract.driving import complete, deploy, finish, plain, poll, record, results, values
 
 # ---- Ax's base contract
 
@@ -105,8 +48,7 @@ def test_run_takes_the_trial_by_keyword_and_is_run_multiple_of_one(runners_case)
 def test_trials_complete_and_their_record_is_plain_json(runners_case):
     trials = runners_case.trials(runners_case.experiment(), *runners_case.good)
     runner = runners_case.runner()
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     assert {trial.status for trial in trials} == {TrialStatus.COMPLETED}
     for trial in trials:
         assert plain(trial.run_metadata)
@@ -120,15 +62,17 @@ def test_trials_complete_and_their_record_is_plain_json(runners_case):
 def test_the_batch_its_order_and_its_split_never_matter(runners_case):
     whole = runners_case.trials(runners_case.experiment(), *runners_case.good)
     runner = runners_case.runner()
-    deploy(runner, whole)
-    finish(runner, whole)
+    complete(runner, whole)
     parts = runners_case.trials(runners_case.experiment(), *runners_case.good)
     runner = runners_case.runner()
-    deploy(runner, parts[5:][::-1])
-    deploy(runner, parts[:1])
-    poll(runner, parts[5:])
-    deploy(runner, parts[1:5])
-    finish(runner, parts)
+    if runners_case.is_single:
+        complete(runner, parts[::-1])
+    else:
+        deploy(runner, parts[5:][::-1])
+        deploy(runner, parts[:1])
+        poll(runner, parts[5:])
+        deploy(runner, parts[1:5])
+        finish(runner, parts)
     assert results(parts) == results(whole)
 
 
@@ -137,8 +81,7 @@ def test_the_seed_matters(runners_case):
     for seed in (1, 1, 2):
         trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
         runner = runners_case.runner(seed=seed)
-        deploy(runner, trials)
-        finish(runner, trials)
+        complete(runner, trials)
         found.append(values(trials))
     assert found[0] == found[1] != found[2]
 
@@ -151,8 +94,7 @@ def test_a_bad_arm_fails_its_own_trial_with_a_sentence(runners_case):
         runners_case.experiment(), runners_case.good[0], runners_case.bad, runners_case.good[1]
     )
     runner = runners_case.runner()
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     assert [t.status.name for t in trials] == ["COMPLETED", "FAILED", "COMPLETED"]
     assert "nan" in runner.poll_exception(trials[1])
     assert plain(trials[1].run_metadata)
@@ -166,8 +108,7 @@ def test_in_a_batch_the_bad_arm_is_abandoned_and_the_others_complete(runners_cas
     batch = runners_case.batch(experiment, good[0], runners_case.bad, good[1])
     single = runners_case.trials(experiment, good[2])[0]
     runner = runners_case.runner()
-    deploy(runner, [batch, single])
-    finish(runner, [batch, single])
+    complete(runner, [batch, single])
     assert batch.status == single.status == TrialStatus.COMPLETED
     assert [arm.name for arm in batch.abandoned_arms] == ["0_1"]
     (metadata,) = batch.abandoned_arms_metadata
@@ -192,94 +133,38 @@ def test_an_arm_that_does_not_fit_fails_alone(runners_case):
     trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:3])
     trials[1].arm._parameters["y"] = "high"
     runner = runners_case.runner()
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     assert [t.status.name for t in trials] == ["COMPLETED", "FAILED", "COMPLETED"]
     assert "'y'" in runner.poll_exception(trials[1])
     alone = runners_case.trials(runners_case.experiment(), *runners_case.good[:3])
     runner = runners_case.runner()
-    deploy(runner, alone)
-    finish(runner, alone)
+    complete(runner, alone)
     assert [results(trials)[i] for i in (0, 2)] == [results(alone)[i] for i in (0, 2)]
 
 
-def no_error(*_):
-    return None
-
-
-@dataclass(frozen=True)
-class Faulty:
-    """A task of two slices that misbehaves on demand, for arms with x above a limit."""
-
-    space: Any
-    where: str = ""
-    fault: Any = no_error
-    limit: float = -math.inf
-    calls: list[str] = field(default_factory=list, compare=False)
-    outputs: tuple[str, ...] = ("mean",)
-
-    def _maybe(self, where, xs):
-        self.calls.append(where)
-        if where == self.where and max(xs) > self.limit:
-            return self.fault()
-        return None
-
-    def begin(self, arms, keys):
-        xs = np.array([arm["x"] for arm in arms])
-        return self._maybe("begin", xs) or {"x": xs, "step": np.zeros(len(xs), int)}
-
-    def advance(self, state):
-        return self._maybe("advance", state["x"]) or {**state, "step": state["step"] + 1}
-
-    def progress(self, state):
-        return self._maybe("progress", state["x"]) or [
-            Progress(int(step), bool(step >= 2), {"mean": (float(x), 0.0)})
-            for x, step in zip(state["x"], state["step"], strict=True)
-        ]
-
-
-def raising(error):
-    def fault():
-        raise error
-
-    return fault
-
-
-ERRORS = [
-    ValueError("no luck"),
-    SystemExit(3),
-    MemoryError(),
-    RecursionError("deep"),
-    EvaluationError("every arm is wrong"),
-    RuntimeError("x" * 1_000_000 + "\0"),
-    type("Unpicklable", (Exception,), {"__reduce__": None})("local"),
-]
-
-
 @pytest.mark.parametrize("where", ["begin", "advance", "progress"])
-@pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("error", [name for name in ERRORS if name != "KeyboardInterrupt"])
+@pytest.mark.fault(5)
 def test_a_task_that_raises_fails_every_trial_with_a_bounded_sentence(
     runners_long_case, where, error
 ):
-    runner = runners_long_case.build(Faulty(runners_long_case.task.space, where, raising(error)))
+    runner = runners_long_case.build(Faulty(where, error))
     trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:3])
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     assert {trial.status for trial in trials} == {TrialStatus.FAILED}
     for trial in trials:
         sentence = runner.poll_exception(trial)
-        assert type(error).__name__ in sentence
+        assert error in sentence
         assert len(sentence.encode()) <= 10_000
         assert plain(trial.run_metadata)
 
 
 @pytest.mark.parametrize("where", ["begin", "advance", "progress"])
 def test_the_arm_to_blame_is_found(runners_long_case, where):
-    task = Faulty(runners_long_case.task.space, where, raising(ValueError("x")), limit=4.0)
+    task = Faulty(where, "ValueError", limit=4.0)
     trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good)
     runner = runners_long_case.build(task)
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     statuses = [trial.status.name for trial in trials]
     assert statuses == ["COMPLETED"] * 6 + ["FAILED"]
     assert [outputs.get("mean", (None,))[0] for outputs in values(trials)][:6] == [
@@ -287,28 +172,29 @@ def test_the_arm_to_blame_is_found(runners_long_case, where):
     ]
 
 
-def test_an_error_of_the_whole_program_is_not_tried_arm_by_arm(runners_long_case):
-    fault = raising(EvaluationError("every arm is wrong"))
-    task = Faulty(runners_long_case.task.space, "advance", fault)
-    trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good)
-    deploy(runners_long_case.build(task), trials)
-    assert task.calls.count("advance") == 2
+def test_an_error_of_the_whole_program_is_not_tried_arm_by_arm(runners_long_case, tmp_path):
+    log = tmp_path / "calls"
+    task = Faulty("advance", "EvaluationError", log=str(log))
+    batch = runners_long_case.batch(runners_long_case.experiment(), *runners_long_case.good)
+    runner = runners_long_case.build(task)
+    deploy(runner, [batch])
+    finish(runner, [batch])
+    assert log.read_text().split().count("advance") == 2
 
 
-@pytest.mark.parametrize(
-    "wrong", [lambda: [None] * 3, lambda: [Progress(2, True, {})], lambda: "three", lambda: 3]
-)
+@pytest.mark.parametrize("wrong", REPORTS)
+@pytest.mark.fault(4)
 def test_a_wrong_report_fails_every_trial(runners_long_case, wrong):
-    runner = runners_long_case.build(Faulty(runners_long_case.task.space, "progress", wrong))
+    runner = runners_long_case.build(Faulty("progress", wrong))
     trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:3])
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     assert {trial.status for trial in trials} == {TrialStatus.FAILED}
 
 
 def test_an_interruption_by_the_user_is_not_caught(runners_long_case):
-    fault = raising(KeyboardInterrupt())
-    runner = runners_long_case.build(Faulty(runners_long_case.task.space, "advance", fault))
+    if runners_long_case.name.startswith("Worker"):
+        pytest.skip("Ctrl-C is for the process that the user sees; its workers ignore it")
+    runner = runners_long_case.build(Faulty("advance", "KeyboardInterrupt"))
     trials = runners_long_case.trials(runners_long_case.experiment(), runners_long_case.good[0])
     with pytest.raises(KeyboardInterrupt):
         runner.run_multiple(trials)
@@ -320,19 +206,24 @@ def test_an_interruption_by_the_user_is_not_caught(runners_long_case):
 def test_the_slices_of_a_long_task_come_in_order(runners_long_case):
     trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:2])
     runner = runners_long_case.runner()
-    deploy(runner, trials)
-    seen = [[], []]
-    while not all(trial.status.is_terminal for trial in trials):
-        poll(runner, trials)
-        for steps, trial in zip(seen, trials, strict=True):
-            record = trial.run_metadata["ax_jax"]["arms"][trial.arm.name]
-            assert (record["status"] == "completed") == trial.status.is_terminal
-            steps.append(record["step"])
-    assert seen == [sorted(seen[0]), sorted(seen[1])]
-    assert [steps[-1] for steps in seen] == [4, 5]
+    seen = {0: [], 1: []}
+    for group in [trials[:1], trials[1:]] if runners_long_case.is_single else [trials]:
+        deploy(runner, group)
+        while not all(trial.status.is_terminal for trial in group):
+            runner.wait(0.2)
+            poll(runner, group)
+            for trial in group:
+                assert (record(trial)["status"] == "completed") == trial.status.is_terminal
+                seen[trial.index].append(record(trial)["step"])
+    assert seen == {index: sorted(steps) for index, steps in seen.items()}
+    assert [steps[-1] for steps in seen.values()] == [4, 5]
+    for trial in trials:
+        for name, points in record(trial)["curves"].items():
+            assert [step for step, _, _ in points] == list(range(1, 5 + trial.index))
+            assert points[-1][1:] == record(trial)["outputs"][name]
 
 
-@pytest.mark.parametrize("runners_build", ["JaxRunner"], indirect=True)
+@pytest.mark.parametrize("runners_name", ["JaxRunner"], indirect=True)
 def test_a_long_task_advances_one_slice_a_poll(runners_long_case):
     trials = runners_long_case.trials(runners_long_case.experiment(), *runners_long_case.good[:2])
     runner = runners_long_case.runner()
@@ -373,41 +264,69 @@ def test_candidates_are_not_started_by_a_poll(runners_case):
 
 def test_stop_keeps_what_there_is_and_the_others_go_on(runners_long_case):
     experiment = runners_long_case.experiment()
-    trials = runners_long_case.trials(experiment, *runners_long_case.good[:3])
+    others = 0 if runners_long_case.is_single else 2
+    stopped, *trials = runners_long_case.trials(experiment, *runners_long_case.good[: others + 1])
     runner = runners_long_case.runner()
     experiment.runner = runner
-    deploy(runner, trials)
-    poll(runner, trials)
-    before = copy.deepcopy(trials[1].run_metadata["ax_jax"])
-    trials[1].stop(new_status=TrialStatus.ABANDONED, reason="enough")
-    assert trials[1].stop_metadata == {"reason": "enough"}
-    finish(runner, trials)
-    assert trials[1].status == TrialStatus.ABANDONED
-    assert trials[1].run_metadata["ax_jax"] == before
-    assert trials[0].status == trials[2].status == TrialStatus.COMPLETED
-    assert runner.stop(trials[0]) == {}
-    assert runners_long_case.runner().stop(trials[0], reason=None) == {}
+    deploy(runner, [stopped, *trials])
+    poll(runner, [stopped, *trials])
+    if not stopped.status.is_terminal:  # a worker may have been faster
+        before = copy.deepcopy(record(stopped))
+        stopped.stop(new_status=TrialStatus.ABANDONED, reason="enough")
+        assert stopped.stop_metadata == {"reason": "enough"}
+        assert record(stopped)["step"] >= before["step"]
+        if runners_long_case.is_in_process:
+            assert record(stopped) == before
+    at_the_end = copy.deepcopy(record(stopped))
+    finish(runner, [stopped, *trials])
+    assert record(stopped) == at_the_end
+    assert all(trial.status == TrialStatus.COMPLETED for trial in trials)
+    assert runner.stop(stopped) == {}
+    assert runners_long_case.runner().stop(stopped, reason=None) == {}
 
 
 def test_a_running_trial_of_another_process_is_begun_again(runners_case):
-    trials = runners_case.trials(runners_case.experiment(), *runners_case.good)
+    count = 1 if runners_case.is_single else len(runners_case.good)
+    trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:count])
+    complete(runners_case.runner(), trials)
+    resumed = runners_case.trials(runners_case.experiment(), *runners_case.good[:count])
+    begun = resumed[: count // 2]
     runner = runners_case.runner()
-    deploy(runner, trials)
-    finish(runner, trials)
-    expected = results(trials)
-    resumed = runners_case.trials(runners_case.experiment(), *runners_case.good)
-    runner = runners_case.runner()
-    deploy(runner, resumed[:4])
-    poll(runner, resumed[:4])
-    for trial in resumed[4:]:  # marked as running when the process died
+    deploy(runner, begun)
+    poll(runner, begun)
+    for trial in resumed[len(begun) :]:  # marked as running when the process died
         trial.mark_running(no_runner_required=True)
-    resumed[5].update_run_metadata({"ax_jax": {"version": 1, "arms": {"5_0": "damaged"}}})
-    finish(runner.clone(), resumed)
+    resumed[-1].update_run_metadata({"ax_jax": {"version": 1, "arms": {"0_0": "damaged"}}})
+    finish(runners_case.keep(runner.clone()), resumed)
     assert {trial.status for trial in resumed} == {TrialStatus.COMPLETED}
-    assert results(resumed) == expected
+    assert results(resumed) == results(trials)
+
+
+def test_a_long_trial_goes_on_from_its_last_slice_in_another_process(runners_long_case, tmp_path):
+    options = {"directory": tmp_path}
+    count = 1 if runners_long_case.is_single else 3
+    straight = runners_long_case.trials(
+        runners_long_case.experiment(), *runners_long_case.good[:count]
+    )
+    complete(runners_long_case.runner(), straight)
+    trials = runners_long_case.trials(
+        runners_long_case.experiment(), *runners_long_case.good[:count]
+    )
+    runner = runners_long_case.runner(**options)
+    deploy(runner, trials)
+    poll(runner, trials)
+    runner.close()
+    finish(runners_long_case.runner(**options), trials)
+    assert [record(t)["outputs"] for t in trials] == [record(t)["outputs"] for t in straight]
+    assert [record(t)["curves"] for t in trials] == [record(t)["curves"] for t in straight]
+    runner.release(trials)
+    frozen = tmp_path / "frozen"
+    assert not frozen.is_dir() or list(frozen.iterdir()) == []
 
 
 def test_finished_arms_of_an_unfinished_batch_are_not_run_again(runners_long_case):
+    if runners_long_case.name.startswith("Worker"):
+        pytest.skip("a worker is done with both arms before the other one can be looked at")
     batch = runners_long_case.batch(runners_long_case.experiment(), *runners_long_case.good[:2])
     runner = runners_long_case.runner()
     deploy(runner, [batch])
@@ -415,7 +334,7 @@ def test_finished_arms_of_an_unfinished_batch_are_not_run_again(runners_long_cas
         poll(runner, [batch])
     assert batch.status == TrialStatus.RUNNING
     batch.run_metadata["ax_jax"]["arms"]["0_0"]["outputs"]["mean"][0] = 123.0
-    finish(runner.clone(), [batch])
+    finish(runners_long_case.keep(runner.clone()), [batch])
     assert batch.run_metadata["ax_jax"]["arms"]["0_0"]["outputs"]["mean"][0] == 123.0
     assert batch.run_metadata["ax_jax"]["arms"]["0_1"]["status"] == "completed"
 
@@ -433,8 +352,7 @@ def test_one_runner_serves_two_experiments_apart(runners_case):
     for name, arm, trials in zip("ab", runners_case.good, sides, strict=False):
         alone = runners_case.trials(runners_case.experiment(name), arm)
         own = runners_case.runner()
-        deploy(own, alone)
-        finish(own, alone)
+        complete(own, alone)
         assert results(trials) == results(alone)
 
 
@@ -445,8 +363,7 @@ def test_arrays_are_kept_as_files_that_the_record_names(runners_case, tmp_path):
     trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
     runner = runners_case.runner(directory=tmp_path / "arrays")
     assert type(runner.directory) is str
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     for trial in trials:
         artifacts = trial.run_metadata["ax_jax"]["arms"][trial.arm.name]["artifacts"]
         assert set(artifacts) == {"curve"}
@@ -454,8 +371,7 @@ def test_arrays_are_kept_as_files_that_the_record_names(runners_case, tmp_path):
         assert np.isfinite(arrays["curve"]).all()
     plain_trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
     runner = runners_case.runner()
-    deploy(runner, plain_trials)
-    finish(runner, plain_trials)
+    complete(runner, plain_trials)
     assert results(plain_trials) == results(trials)
 
 
@@ -463,8 +379,7 @@ def test_arrays_that_cannot_be_kept_fail_the_trial(runners_case, tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
     trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
     runner = runners_case.runner(directory=tmp_path / "taken")
-    deploy(runner, trials)
-    finish(runner, trials)
+    complete(runner, trials)
     assert {trial.status for trial in trials} == {TrialStatus.FAILED}
     assert "could not be kept" in runner.poll_exception(trials[0])
 
@@ -481,7 +396,7 @@ def test_copies_are_equal_and_start_fresh(runners_case, tmp_path, monkeypatch):
         assert twin == runner
         assert twin is not runner
         assert twin.task == runner.task
-    deploy(runner.clone(), trials)
+    deploy(runners_case.keep(runner.clone()), trials)
     # Ax compares the instance __dict__ with that of the stored copy.
     assert vars(runner) == before
     assert runner != runners_case.runner(seed=8, directory="arrays")
@@ -489,8 +404,8 @@ def test_copies_are_equal_and_start_fresh(runners_case, tmp_path, monkeypatch):
     assert type(runner).__name__ in repr(runner)
 
 
-def test_a_runner_can_be_sent_to_another_process(runners_build):
-    runner = runners_build(UnboundTask("module:name", "0" * 64), seed=3)
+def test_a_runner_can_be_sent_to_another_process(runners_long_case):
+    runner = runners_long_case.build(UnboundTask("module:name", "0" * 64), seed=3)
     assert pickle.loads(pickle.dumps(runner)) == runner  # noqa: S301
 
 
@@ -552,6 +467,7 @@ def test_a_changed_task_is_refused_unless_accepted(runners_case):
     assert stored(runner, registry_bundle()) == record
     accepted = loaded(record, registry_bundle(tasks=tasks, accept_changed=True))
     assert accepted.task is runners_case.task
+    runners_case.keep(accepted)
     assert set(accepted.run_multiple(trials)) == {0}
 
 
@@ -562,6 +478,7 @@ def test_a_damaged_record_is_refused(runners_case):
             loaded({**record, "task": task}, registry_bundle())
 
 
+@pytest.mark.fault(8)
 def test_no_module_is_imported_because_a_record_names_it(runners_case, tmp_path, monkeypatch):
     canary = tmp_path / "canary_module.py"
     canary.write_text("raise SystemExit('imported')\n")
@@ -589,6 +506,6 @@ def test_no_module_is_imported_because_a_record_names_it(runners_case, tmp_path,
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(runners_long_case, arguments, words):
-    task = arguments.pop("task", runners_long_case.task)
+    given = {"task": runners_long_case.task, **arguments}
     with pytest.raises(ConfigurationError, match=words):
-        runners_long_case.build(task, **arguments)
+        runners_long_case.build(**given)
