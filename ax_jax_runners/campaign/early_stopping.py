@@ -8,6 +8,7 @@ the best, since its value was taken at an earlier step than those of completed t
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -41,16 +42,28 @@ _RULES: dict[str, type[BaseEarlyStoppingStrategy]] = {
 }
 
 
-def check_rule(rule: Any) -> None:
-    """Refuse what is no early-stopping strategy.
+def fresh_rule(rule: Any) -> BaseEarlyStoppingStrategy | None:
+    """Return a copy of a rule, for one campaign only.
+
+    Ax's rules remember at which step they judged which trial, and would mistake the trials of
+    another campaign for those.
 
     Raises:
         ConfigurationError: It is something else than one of Ax's strategies or None.
     """
-    if rule is not None and not isinstance(rule, BaseEarlyStoppingStrategy):
+    if rule is None:
+        return None
+    if not isinstance(rule, BaseEarlyStoppingStrategy):
         raise ConfigurationError(
             f"early_stopping is {rule!r}; give one of Ax's early stopping strategies."
         )
+    if not _is_of_ax(rule):
+        return copy.deepcopy(rule)
+    options: dict[str, Any] = {
+        name: fresh_rule(value) if isinstance(value, BaseEarlyStoppingStrategy) else value
+        for name, value in _options(rule).items()
+    }
+    return type(rule)(**options)
 
 
 def watched_outputs(rule: BaseEarlyStoppingStrategy | None, goals: Goals) -> tuple[str, ...]:
@@ -103,11 +116,8 @@ def encode_rule(
     """
     if rule is None:
         return None
-    if _RULES.get(type(rule).__name__) is type(rule):
-        options = {
-            name: _encoded(getattr(rule, name), bundle)
-            for name in inspect.signature(type(rule)).parameters
-        }
+    if _is_of_ax(rule):
+        options = {name: _encoded(value, bundle) for name, value in _options(rule).items()}
         return {"rule": type(rule).__name__, "options": options}
     try:
         return {
@@ -151,6 +161,15 @@ def decode_rule(
         for name, value in stored["options"].items()
     }
     return kind(**options)
+
+
+def _is_of_ax(rule: BaseEarlyStoppingStrategy) -> bool:
+    return _RULES.get(type(rule).__name__) is type(rule)
+
+
+def _options(rule: BaseEarlyStoppingStrategy) -> dict[str, Any]:
+    """The arguments that make a rule of Ax's again."""
+    return {name: getattr(rule, name) for name in inspect.signature(type(rule)).parameters}
 
 
 def _encoded(value: Any, bundle: RegistryBundleBase) -> Any:

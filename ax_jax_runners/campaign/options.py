@@ -12,7 +12,7 @@ from ax.storage.json_store.decoder import object_from_json
 from ax.storage.json_store.encoder import object_to_json
 from ax.storage.registry_bundle import RegistryBundleBase
 
-from ax_jax_runners.campaign.early_stopping import check_rule, decode_rule, encode_rule
+from ax_jax_runners.campaign.early_stopping import decode_rule, encode_rule, fresh_rule
 from ax_jax_runners.errors import ConfigurationError
 
 
@@ -37,7 +37,7 @@ class RunOptions:
         batch_size: Trials generated and run together.
         timeout: Seconds after which a run starts nothing new; None: no limit.
         global_stopping: Ax strategy that ends the campaign early.
-        early_stopping: Ax strategy that ends long trials early.
+        early_stopping: Ax strategy that ends long trials early; a copy of the given one.
     """
 
     batch_size: int = 8
@@ -56,7 +56,7 @@ class RunOptions:
             raise ConfigurationError(
                 f"global_stopping is {stopping!r}; give one of Ax's global stopping strategies."
             )
-        check_rule(self.early_stopping)
+        object.__setattr__(self, "early_stopping", fresh_rule(self.early_stopping))
 
     def to_json(self, bundle: RegistryBundleBase) -> dict[str, Any]:
         stopping = self.global_stopping

@@ -43,8 +43,9 @@ def load_experiment(
 ) -> tuple[Experiment, GenerationStrategy]:
     """Load an experiment with exact data and its generation strategy.
 
-    Ax's reader of its own data is off by up to one unit in the last place; the means and sems come
-    from our observation rows instead, so that a resumed optimisation does not drift.
+    Ax's reader of its own data keeps fifteen digits; the means and sems come from our observation
+    rows and, for points of curves, from the trials' own records instead, so that a resumed
+    optimisation does not drift.
 
     Args:
         connection: A read transaction.
@@ -71,26 +72,27 @@ def load_experiment(
 def _make_exact(
     experiment: Experiment, observations: Sequence[Any], output_of: Callable[[str], str]
 ) -> None:
-    """Put the exact means and sems of the observation rows into the experiment's data."""
+    """Put the exact means and sems into the experiment's data."""
     exact = {
-        (row.trial_index, row.arm_name, row.metric, row.step): row
+        (row.trial_index, row.arm_name, row.metric, row.step): (row.value, row.sem)
         for row in observations
         if row.value is not None and row.member == 0 and row.window == ""
-    }
+    } | _curve_points(experiment)
     rows = []
     for row in sorted(experiment.data._data_rows, key=lambda row: row.trial_index):
-        key = (row.trial_index, row.arm_name, output_of(row.metric_name), int(row.step or 0))
-        found = exact.get(key)
-        if found is not None:
-            sem = math.nan if found.sem is None else found.sem
+        # A trial with curves and single values has NaN for the step of the latter.
+        step = None if row.step is None or math.isnan(row.step) else row.step
+        key = (row.trial_index, row.arm_name, output_of(row.metric_name), int(step or 0))
+        mean, sem = exact.get(key, (row.mean, row.se))
+        if key in exact or step is not row.step:
             row = DataRow(
                 trial_index=row.trial_index,
                 arm_name=row.arm_name,
                 metric_name=row.metric_name,
                 metric_signature=row.metric_signature,
-                mean=found.value,
-                se=sem,
-                step=row.step,
+                mean=mean,
+                se=math.nan if sem is None else sem,
+                step=step,
                 start_time=row.start_time,
                 end_time=row.end_time,
                 n=row.n,
@@ -98,3 +100,17 @@ def _make_exact(
         rows.append(row)
     if rows:
         experiment.data = Data(data_rows=rows)
+
+
+def _curve_points(experiment: Experiment) -> dict[tuple[int, str, str, int], tuple[float, Any]]:
+    """Mean and sem by trial, arm, output and step, from what runners recorded of long trials."""
+    points = {}
+    for index, trial in experiment.trials.items():
+        record = trial.run_metadata.get("ax_jax")
+        arms = record.get("arms") if isinstance(record, dict) else None
+        for name, arm in arms.items() if isinstance(arms, dict) else ():
+            for output, (mean, sem) in arm.get("outputs", {}).items():
+                points[index, name, output, arm.get("step", 0)] = mean, sem
+            for output, curve in arm.get("curves", {}).items():
+                points.update({(index, name, output, step): (m, s) for step, m, s in curve})
+    return points
