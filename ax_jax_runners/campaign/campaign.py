@@ -174,6 +174,7 @@ class Campaign:
             return self
         live = self._live
         with live.writing(take_over=take_over) as recorder:
+            live.sweep()
             self._total = total
             recorder.set_state(
                 "running", options=live.options.to_json(live.bundle), total_trials=total

@@ -17,6 +17,7 @@ from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.options import RunOptions
 from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.errors import CampaignError, StoreError
+from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, campaigns
 from ax_jax_runners.store.campaigns import CampaignRecord
@@ -86,6 +87,12 @@ class LiveCampaign:
                 "holds no task; drive it by the Scheduler."
             )
         return runner
+
+    def sweep(self) -> None:
+        """Remove temporary files that killed writers left, of the store and of the runner."""
+        folders = {files.folder for files in (self.store.files, self.runner.files) if files}
+        for folder in folders:
+            FileStore(folder).sweep()
 
     def read_record(self) -> None:
         """Read the campaign's row again."""

@@ -50,10 +50,12 @@ def remove_leftovers(folder: Path) -> int:
         How many files were removed.
     """
     removed = 0
-    for path in folder.rglob(f"{_PREFIX}*"):
-        if _is_abandoned(path):
-            path.unlink(missing_ok=True)
-            removed += 1
+    # Folders that another process removes meanwhile are passed over.
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names if name.startswith(_PREFIX)):
+            if _is_abandoned(path):
+                path.unlink(missing_ok=True)
+                removed += 1
     return removed
 
 

@@ -16,8 +16,13 @@ class Job:
         report: Where the victim writes what it saw, when it comes to that.
         output: Where its stdout and stderr go.
         trials: Absolute total.
-        task: ``logged`` (numpy, every evaluation noted) or ``features`` (compiled by JAX).
+        task: ``logged`` (numpy, every evaluation noted), ``features`` (compiled by JAX) or
+            ``drift`` (many slices, every one noted).
+        runner: ``here`` (in the process itself) or ``workers`` (two processes of its own).
+        alone: Whether the runner runs one trial without a campaign.
         slow: File that holds the seconds an arm takes.
+        slices: Slices of an arm of a long task.
+        slice_seconds: What a slice takes at least.
         take_over: Whether it displaces a live process.
         clock_ahead: Seconds by which its own clock is ahead of the database's.
         watched: Whether points are counted.
@@ -37,7 +42,11 @@ class Job:
     batch_size: int = 3
     seed: int = 7
     timeout: float | None = None
+    runner: str = "here"
+    alone: bool = False
     slow: str = ""
+    slices: int = 20
+    slice_seconds: float = 0.0
     take_over: bool = False
     clock_ahead: float = 0.0
     watched: bool = False

@@ -31,15 +31,20 @@ import psycopg  # noqa: F401
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
 import time_machine
+from ax.core.arm import Arm
+from ax.core.experiment import Experiment
+from ax.core.trial_status import TrialStatus
 from jax._src import xla_bridge
 
 import ax_jax_runners.campaign.campaign
 import ax_jax_runners.campaign.scheduler  # noqa: F401
-from ax_jax_runners import Campaign, JaxRunner, Store
+from ax_jax_runners import Campaign, JaxRunner, Store, WorkerJaxRunner
 from ax_jax_runners.errors import AxJaxError
+from ax_jax_runners.runners.base import TaskRunner
 from tests.faults import simulators
 from tests.faults.crashing import CrashPoints
 from tests.faults.jobs import Job
+from tests.faults.long_tasks import Drift
 from tests.faults.simulators import LoggedTask, feature_task
 
 
@@ -108,26 +113,7 @@ def run(job: Job) -> int:
     report: dict[str, Any] = {}
     code = 0
     try:
-        store = Store.open(job.url, artifacts=job.artifacts)
-        logged = LoggedTask(job.log, job.slow)
-        campaign = Campaign(
-            job.name,
-            runner=JaxRunner(
-                feature_task() if job.task == "features" else logged,
-                seed=job.seed,
-                directory=job.artifacts,
-            ),
-            objective="-cost",
-            store=store,
-            batch_size=job.batch_size,
-            generation=job.generation,
-            seed=job.seed,
-        )
-        running = time.monotonic()
-        campaign.run(job.trials, timeout=job.timeout, take_over=job.take_over, progress=False)
-        report["run_seconds"] = time.monotonic() - running
-        report["begun"] = campaign.trials_begun
-        store.close()
+        report |= run_alone(job) if job.alone else run_campaign(job)
     except AxJaxError as error:
         report |= {"error": type(error).__name__, "sentence": str(error)}
         code = 3
@@ -139,6 +125,53 @@ def run(job: Job) -> int:
     }
     Path(job.report).write_text(json.dumps(report))
     return code
+
+
+def run_campaign(job: Job) -> dict[str, Any]:
+    """Run a campaign to its total."""
+    store = Store.open(job.url, artifacts=job.artifacts)
+    campaign = Campaign(
+        job.name,
+        runner=build_runner(job),
+        objective="-spread" if job.task == "drift" else "-cost",
+        store=store,
+        batch_size=job.batch_size,
+        generation=job.generation,
+        seed=job.seed,
+    )
+    running = time.monotonic()
+    campaign.run(job.trials, timeout=job.timeout, take_over=job.take_over, progress=False)
+    found = {"run_seconds": time.monotonic() - running, "begun": campaign.trials_begun}
+    store.close()
+    return found
+
+
+def build_runner(job: Job) -> TaskRunner:
+    tasks = {
+        "logged": lambda: LoggedTask(job.log, job.slow),
+        "features": feature_task,
+        "drift": lambda: Drift(job.log, job.slices, job.slice_seconds),
+    }
+    task = tasks[job.task]()
+    if job.runner == "here":
+        return JaxRunner(task, seed=job.seed, directory=job.artifacts)
+    # Kills are the tests' doing: they say themselves how many a trial survives.
+    return WorkerJaxRunner(
+        task, workers=2, max_retries=1_000, seed=job.seed, directory=job.artifacts
+    )
+
+
+def run_alone(job: Job) -> dict[str, Any]:
+    """Run one trial to its end, as a new process that finds the states of its predecessors."""
+    runner = build_runner(job)
+    experiment = Experiment(name="alone", search_space=runner.bound_task.space.to_ax())
+    trial = experiment.new_trial().add_arm(Arm({"gain": 1.5, "rate": 0.5}))
+    trial.update_run_metadata(runner.run(trial))
+    trial.mark_running(no_runner_required=True)
+    while runner.poll_trial_status([trial]).get(TrialStatus.RUNNING):
+        runner.wait(1.0)
+    runner.close()
+    return {"metadata": trial.run_metadata}
 
 
 if __name__ == "__main__":
