@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ax_jax_runners.campaign.overview import Event
 
 _WIDTH_OF_NO_TERMINAL = 200
-_SHORTEST_REASON = 20
+_SHORTEST_REASON = 12
 
 
 def log(
@@ -42,16 +43,22 @@ def log(
     from ax_jax_runners.campaign.opening import open_existing
 
     opened = open_existing(store)
-    found = read_log(opened, name, limit=limit)
-    for event in found:
-        _print(event, as_json)
-    if not follow:
-        return
-    for news in follow_log(opened, name, after=found[-1].id if found else 0):
-        if not isinstance(news, str):
-            _print(news, as_json)
+    try:
+        found = read_log(opened, name, limit=limit)
+        for event in found:
+            _print(event, as_json)
+        if follow:
+            _follow(follow_log(opened, name, after=found[-1].id if found else 0), name, as_json)
+    finally:
+        opened.close()
+
+
+def _follow(news: Iterator[Event | str], name: str, as_json: bool) -> None:
+    for each in news:
+        if not isinstance(each, str):
+            _print(each, as_json)
         elif not as_json:
-            typer.echo(f"Campaign {name!r} is {news}.", err=True)
+            typer.echo(f"Campaign {name!r} is {each}.", err=True)
 
 
 def _print(event: Event, as_json: bool) -> None:
