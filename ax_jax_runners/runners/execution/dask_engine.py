@@ -14,7 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.runners.execution import dask_worker
 from ax_jax_runners.runners.execution.engine import check_installed, check_options
 from ax_jax_runners.runners.execution.mailbox import RunningProcess
 from ax_jax_runners.runners.execution.processes.environment import (
@@ -28,6 +31,7 @@ _OURS = ("n_workers", "threads_per_worker", "processes", "asynchronous", "worker
 # Dask ends a worker at 95 % of its limit. Ours is watched inside the worker, and says so; Dask's is
 # for a worker that cannot even do that.
 _SPARE_MEMORY = 1.3
+_CLOSING = 1.5
 
 
 class DaskEngine:
@@ -110,6 +114,7 @@ class DaskEngine:
             "silence_logs": logging.ERROR,
             # Its server of metrics would take port 8787 for itself, a second cluster's another.
             "scheduler_kwargs": {"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
+            "preload": [dask_worker.__name__],
             **_memory_options(self._memory_limit),
             **self._options,
             "n_workers": self._workers,
@@ -138,9 +143,25 @@ class _Cluster:
     users: int = 1
 
     def close(self) -> None:
+        """Disconnect, and end a cluster of our own."""
+        if self.local is not None:
+            self._end_soon()
         self.client.close()
         if self.local is not None:
             self.local.close()
+
+    def _end_soon(self) -> None:
+        """Kill workers that do not end, long before Dask would: they compute for nobody."""
+        numbers = [nanny.pid for nanny in self.local.workers.values()]
+        processes = [psutil.Process(n) for n in numbers if n and psutil.pid_exists(n)]
+
+        def kill() -> None:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+        loop = self.local.loop
+        loop.add_callback(loop.call_later, _CLOSING, kill)
 
 
 # Starting one takes seconds, and a runner's copies need none of their own.
