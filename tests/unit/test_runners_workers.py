@@ -76,6 +76,7 @@ def pair(request: pytest.FixtureRequest, files: Path) -> Iterator[tuple[Any, Any
     runner.close()
 
 
+@pytest.mark.fault(23)
 def test_results_are_those_of_the_runner_in_process_to_the_last_bit(pair) -> None:
     alone, workers = pair
     requests = REQUESTS
@@ -158,6 +159,7 @@ def test_what_belongs_to_main_is_refused(monkeypatch) -> None:
 # ---- arguments
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
