@@ -19,8 +19,9 @@ class NotReportedYet(OutputNotRecorded):
 class CurveMetric(RecordedMetric, MapMetric):
     """An output at every reported step, of trials that run, were stopped early or are completed.
 
-    Ax's rules for early stopping compare the curves. Its models see the last row of each trial: of
-    one that was stopped early that is the value at the step where it was stopped.
+    Ax's rules for early stopping compare the curves. Its models see the last row of each trial and
+    take the step as one more input: the value of a trial that was stopped early counts as one at
+    the step where it was stopped, and predictions are for the last step.
     """
 
     recoverable_exceptions = {NotReportedYet}  # noqa: RUF012

@@ -2,8 +2,9 @@
 
 A rule is one of Ax's early-stopping strategies. It compares the curves of trials, so the outputs
 that it looks at, and those of the objectives and constraints, are `CurveMetric` s. A trial that it
-stops is EARLY_STOPPED: its curve so far stays, models learn from its last point, and it is never
-the best, since its value was taken at an earlier step than those of completed trials.
+stops is EARLY_STOPPED: its curve so far stays, models learn from its last point (Ax gives them the
+step as one more input), and it is never the best, since its value was taken at an earlier step than
+those of completed trials.
 """
 
 from __future__ import annotations
