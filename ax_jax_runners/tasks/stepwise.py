@@ -14,7 +14,8 @@ from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError, ParameterError
 from ax_jax_runners.parameters import ParameterSpace
-from ax_jax_runners.tasks.arm_programs import ArmFunctions, ArmPrograms
+from ax_jax_runners.tasks.arm_functions import ArmFunctions
+from ax_jax_runners.tasks.arm_programs import ArmPrograms
 from ax_jax_runners.tasks.protocol import Progress, Scalar
 
 
