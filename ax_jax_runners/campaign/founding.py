@@ -19,11 +19,15 @@ from ax_jax_runners.campaign.options import RunOptions
 from ax_jax_runners.campaign.registration import create
 from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import CampaignExists, ConfigurationError
+from ax_jax_runners.metrics.names import to_identifier
 from ax_jax_runners.runners import JaxRunner
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, campaigns
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.tasks import Task
+
+_LONGEST_NAME = 100
+"""Of a campaign, a parameter and an output: what Ax's columns hold in PostgreSQL."""
 
 
 def found_or_open(
@@ -169,12 +173,21 @@ def check_name(name: str) -> None:
     """Refuse a campaign name that cannot be stored or shown.
 
     Raises:
-        ConfigurationError: It is no text, blank, longer than 100 characters, or holds a NUL.
+        ConfigurationError: It is no text, blank, longer than 100 characters, not valid Unicode,
+            or holds a NUL.
     """
-    if not isinstance(name, str) or not name.strip() or len(name) > 100 or "\x00" in name:
+    if not _is_label(name) or len(name) > _LONGEST_NAME:
         raise ConfigurationError(
-            f"Campaign name {name!r}: give a text of 1 to 100 characters that is not blank."
+            f"Campaign name {name!r:.200}: give a text of 1 to {_LONGEST_NAME} characters that is "
+            "not blank."
         )
+
+
+def _is_label(name: object) -> bool:
+    """Whether every database holds it as a text that is not blank."""
+    if not isinstance(name, str) or not name.strip() or "\x00" in name:
+        return False
+    return name == name.encode("utf-8", "replace").decode("utf-8")
 
 
 def check_is_loadable(record: CampaignRecord) -> None:
@@ -191,12 +204,24 @@ def check_is_loadable(record: CampaignRecord) -> None:
 
 
 def check_outputs(task: Task) -> None:
-    """Refuse output names that cannot stand beside the parameters in one table.
+    """Refuse names that Ax's tables cannot hold, and outputs that cannot stand beside parameters.
 
     Raises:
-        ConfigurationError: An output named twice, or like a parameter.
+        ConfigurationError: A name that is blank, too long, not valid Unicode or holds a NUL; an
+            output named twice, or like a parameter.
     """
     parameters = {parameter.name for parameter in task.space.parameters}
+    for what, names, stored in (
+        ("parameter", sorted(parameters), str),
+        ("output", task.outputs, to_identifier),
+    ):
+        for name in names:
+            if not _is_label(name) or len(stored(name)) > _LONGEST_NAME:
+                raise ConfigurationError(
+                    f"The task's {what} name {name!r:.200} cannot be stored; give a text that is "
+                    f"not blank, of at most {_LONGEST_NAME} characters (each one that is no ASCII "
+                    "letter, digit or underscore counts as up to ten in an output), without NUL."
+                )
     for name in task.outputs:
         if name in parameters or task.outputs.count(name) > 1:
             taken = "a parameter's name" if name in parameters else "used twice"

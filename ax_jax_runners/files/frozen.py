@@ -99,7 +99,7 @@ class FrozenFolder:
             sealed = json.loads(path.read_bytes())
             record = {name: sealed[name] for name in ("version", "arrays", "manifest")}
             intact = sealed["digest"] == _digest(record) and _KEY.match(record["arrays"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactCorrupt(f"{path} is not a manifest ({error}).") from error
         if not intact or record["version"] != _VERSION:
             raise ArtifactCorrupt(f"{path} does not have its digest, or another version.")
@@ -114,7 +114,7 @@ class FrozenFolder:
         for path in generations[-_GENERATIONS:]:
             try:
                 kept.add(json.loads(path.read_bytes())["arrays"])
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 continue
         for path in generations[:-_GENERATIONS]:
             path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +100,46 @@ def test_objects_are_neither_written_nor_read():
         archive.writestr("__types__.json", "{}")
     with pytest.raises(ArtifactCorrupt):
         decode_arrays(stream.getvalue())
+
+
+def archive(types: str = "{}", member: bytes = b"", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", **options) as written:
+        written.writestr("x.npy", member)
+        written.writestr("__types__.json", types)
+    return stream.getvalue()
+
+
+def described(shape: str, code: str = "<f8") -> bytes:
+    """The head of an array file that promises such a shape, and nothing after it."""
+    head = f"{{'descr': '{code}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode()
+
+
+@pytest.mark.fault(8, 15)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x05\x06" + b"\0" * 18,
+        archive("[" * 100_000),
+        archive("[]"),
+        archive('{"x": 3}', described("()") + b"\0" * 8),
+        archive('{"x": {"key": "evil"}}', described("()") + b"\0" * 8),
+        archive('{"x": {"extension": "os"}}', described("()") + b"\0" * 8),
+        archive(member=b"no array"),
+        archive(member=described("(10000000000000000,)")),
+        archive(member=described("(-1, -1)")),
+        archive(member=described("__import__('os')")),
+        archive(member=described("(" * 60)),
+        archive(member=described("()", code="|O")),
+        archive(member=b"\0" * 1_000, compression=zipfile.ZIP_DEFLATED)[:-150],
+    ],
+    ids=range(14),
+)
+def test_bytes_that_are_no_archive_are_refused(data: bytes):
+    with pytest.raises(ArtifactCorrupt, match="not an array archive"):
+        decode_arrays(data)
 
 
 @pytest.mark.fault(15)
