@@ -168,6 +168,35 @@ def test_ctrl_c_and_stop_lose_nothing(folder: Path) -> None:
     assert status()["repeated"] == {}
 
 
+def test_a_second_shell_takes_over(folder: Path) -> None:
+    # Long enough for a second process to start on a loaded machine.
+    (folder / "c.toml").write_text(FILE.format(trials=2000, seconds=0.2))
+    first = start("run", "c.toml")
+    second = None
+    try:
+        wait_for(lambda: status()["trials"] >= 2, first)
+        second = start("run", "c.toml", "--take-over", "--verbose")
+        _, complaint = first.communicate(timeout=200)
+        assert first.returncode == 1
+        assert f"now held by process {second.pid} on" in complaint
+        assert status()["owner"].startswith(f"process {second.pid} on")
+        stopped = CliRunner().invoke(app, ["stop", "shell", "--json"])
+        assert json.loads(stopped.stdout)["stopped"] is True
+        _, messages = second.communicate(timeout=60)
+        assert second.returncode == 0, messages
+    finally:
+        for process in (first, second):
+            if process is not None:
+                process.kill()
+                process.communicate()
+    assert "INFO ax_jax_runners.campaign.leasing: Campaign 'shell'" in messages
+    assert set(status()["counts"]) <= {"COMPLETED", "CANDIDATE"}
+    told = CliRunner().invoke(app, ["log", "shell", "--json"]).stdout.splitlines()
+    events = [json.loads(line) for line in told]
+    (reason,) = [each["reason"] for each in events if each["kind"] == "taken over"]
+    assert reason.startswith(f"from process {first.pid} on")
+
+
 def test_a_built_in_problem_resumes_without_its_file(folder: Path) -> None:
     (folder / "c.toml").write_text(
         'name = "slot"\ntask = "ring-slot"\ntrials = 2\nbatch_size = 2\ngeneration = "sobol"\n'
