@@ -31,6 +31,7 @@ from ax_jax_runners.runners.execution.processes.environment import (
     jax_configuration,
     worker_environment,
 )
+from ax_jax_runners.runners.execution.processes.job import Job
 from ax_jax_runners.runners.execution.processes.limits import read_memory
 from ax_jax_runners.runners.execution.processes.messages import Report
 from ax_jax_runners.runners.outcome import ArmOutcome
@@ -304,7 +305,7 @@ def test_devices_are_dealt_out_in_turns(monkeypatch) -> None:
     def dealt(options: WorkerOptions, workers: int) -> list[str]:
         made = [worker_environment(options, index=i, workers=workers) for i in range(workers)]
         shared = {one.get("XLA_PYTHON_CLIENT_PREALLOCATE") for one in made}
-        assert shared == ({"false"} if workers > 2 else {None})
+        assert shared == {"false"}
         return [one["CUDA_VISIBLE_DEVICES"] for one in made]
 
     assert dealt(WorkerOptions(), 3) == ["4", "6", "4"]
@@ -351,3 +352,46 @@ def test_reports_come_back_as_they_were(tmp_path) -> None:
     assert line.count(b"\n") == 1
     assert Report.decode(line) == report
     assert Report.decode(Report("refused", sentence="no\n").encode()).sentence == "no\n"
+
+
+# ---- jobs
+
+
+def test_the_running_times_of_all_attempts_add_up_and_waiting_counts_nothing() -> None:
+    job = Job.of(1, REQUESTS[:2])
+    limits = Limits(retries=2)
+    for begin in (10.0, 100.0):
+        job.started = begin
+        assert job.lose("It died.", limits, begin + 4.0)
+    assert job.running_time(1_000.0) == 8.0
+    job.started = 2_000.0
+    assert job.running_time(2_001.5) == 9.5
+    assert not job.lose("It died again.", limits, 2_002.0)
+    assert job.is_final
+    (sentence,) = {outcome.failure for outcome in job.outcomes.values()}
+    assert sentence is not None
+    assert sentence.startswith("It died again. This was attempt 3. Earlier: (1) It died. (2)")
+
+
+def test_an_attempt_that_begins_again_takes_nothing_back() -> None:
+    job = Job.of(1, REQUESTS[:2])
+    first, second = (request.key for request in REQUESTS[:2])
+    done = ArmOutcome("completed", {"y": (1.0, 0.0)}, 3)
+    job.learn({first: done, second: ArmOutcome("running", {"y": (1.0, 0.0)}, 3)})
+    assert job.lose("It died.", Limits(retries=1), 1.0)
+    assert job.open_requests() == [REQUESTS[1]]
+    job.learn({first: ArmOutcome("running", {}, 1), second: ArmOutcome("running", {}, 1)})
+    assert job.outcomes[first] == done
+    assert job.outcomes[second].step == 3
+    job.learn({second: ArmOutcome("completed", {"y": (2.0, 0.0)}, 4)})
+    assert job.is_final
+    assert job.outcomes[second].lost == ("It died.",)
+
+
+def test_a_failure_is_bounded_however_much_was_lost() -> None:
+    job = Job.of(1, REQUESTS[:1])
+    for _ in range(50):
+        job.lose("x" * 100_000, Limits(retries=49), 0.0)
+    (outcome,) = job.outcomes.values()
+    assert outcome.failure is not None
+    assert len(outcome.failure.encode()) <= 10_000

@@ -112,9 +112,8 @@ def worker_environment(options: WorkerOptions, *, index: int, workers: int) -> d
     devices = options.devices or _devices()
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-        if workers > len(devices):
-            # By default each process would take three quarters of a device's memory at once.
-            environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        # By default each process, the user's among them, takes three quarters of a device's memory.
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return environment
 
 

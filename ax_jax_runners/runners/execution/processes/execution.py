@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.runners.execution.processes.book import JobBook
 from ax_jax_runners.runners.execution.processes.environment import (
     WorkerOptions,
     discard_half_written,
@@ -75,11 +76,13 @@ class ProcessExecution:
         )
         self._workers = workers
         self._frozen = None if directory is None else frozen_arms(task, seed, directory)
+        self._book = JobBook()
         self._supervisor = Supervisor(
             functools.partial(_start_worker, setup, options, workers),
+            self._book,
             workers=workers,
             limits=limits,
-            bury=functools.partial(_clean, cache),
+            mourn=functools.partial(_clean, cache),
         )
         weakref.finalize(self, self._supervisor.abandon)
 
@@ -95,7 +98,7 @@ class ProcessExecution:
 
     def poll(self, trials: Collection[TrialKey]) -> Mapping[ArmKey, ArmOutcome]:
         """Return what the workers have reported; see `Execution.poll`."""
-        return self._supervisor.poll(trials)
+        return self._book.poll(trials)
 
     def stop(self, trial: TrialKey) -> Mapping[ArmKey, ArmOutcome]:
         """Let a trial end after its slice, or within two seconds; see `Execution.stop`."""
@@ -103,11 +106,11 @@ class ProcessExecution:
 
     def capacity(self) -> int:
         """Return how many workers no trial waits for or runs in."""
-        return max(0, self._workers - self._supervisor.unfinished())
+        return max(0, self._workers - self._book.unfinished())
 
     def wait(self, seconds: float) -> None:
         """Return when a worker has reported something, or after ``seconds``."""
-        self._supervisor.wait(seconds)
+        self._book.wait(seconds)
 
     def release(self, requests: Sequence[ArmRequest]) -> None:
         """Discard frozen states, those of a trial that is just stopping after its last slice."""

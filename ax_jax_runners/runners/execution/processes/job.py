@@ -58,6 +58,10 @@ class Job:
         """Return the running time of all attempts."""
         return self.spent + (0.0 if self.started is None else now - self.started)
 
+    def pause(self, now: float) -> None:
+        """End the present attempt's running time."""
+        self.spent, self.started = self.running_time(now), None
+
     def learn(self, arms: Mapping[ArmKey, ArmOutcome]) -> None:
         """Take over what a worker reports; an attempt that begins again takes nothing back."""
         for key, outcome in arms.items():
@@ -69,7 +73,7 @@ class Job:
 
     def lose(self, sentence: str, limits: Limits, now: float) -> bool:
         """End an attempt without a result; return whether another one may follow."""
-        self._pause(now)
+        self.pause(now)
         sentence = bounded(sentence, _ATTEMPT_LIMIT)
         if len(self.lost) >= limits.retries:
             self.fail(sentence, now)
@@ -83,7 +87,7 @@ class Job:
 
     def fail(self, sentence: str, now: float) -> None:
         """End all arms that are not final with a sentence, and with what was lost before."""
-        self._pause(now)
+        self.pause(now)
         if self.lost:
             earlier = " ".join(f"({n}) {text}" for n, text in enumerate(self.lost, start=1))
             sentence = f"{sentence} This was attempt {len(self.lost) + 1}. Earlier: {earlier}"
@@ -91,6 +95,3 @@ class Job:
             if not known.is_final:
                 failed = ArmOutcome.failed(sentence, step=known.step).after(known)
                 self.outcomes[key] = replace(failed, lost=tuple(self.lost))
-
-    def _pause(self, now: float) -> None:
-        self.spent, self.started = self.running_time(now), None

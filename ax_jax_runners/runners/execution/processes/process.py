@@ -66,12 +66,8 @@ class WorkerProcess:
         self._inbox = inbox
         self._orders: queue.SimpleQueue[Setup | Start | Stop | None] = queue.SimpleQueue()
         self._orders.put(setup)
-        self._threads = [
-            threading.Thread(target=work, name=f"ax-jax-worker-{self.pid}", daemon=True)
-            for work in (self._write, self._read)
-        ]
-        for thread in self._threads:
-            thread.start()
+        for work in (self._write, self._read):
+            threading.Thread(target=work, name=f"ax-jax-worker-{self.pid}", daemon=True).start()
 
     def send(self, order: Start | Stop) -> None:
         """Leave an order; returns at once."""
@@ -110,8 +106,8 @@ class WorkerProcess:
         code = self._process.wait()
         self.hang_up()
         self._orders.put(None)
-        for thread in self._threads:
-            thread.join()
+        # The socket closes when both threads have let go of it, which they now do; they are not
+        # waited for, since the garbage collector may have made one of them wait for us.
         self._link.close()
         return describe_end(code)
 

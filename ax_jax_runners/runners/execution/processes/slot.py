@@ -82,17 +82,17 @@ class Slot:
         """Note that the process is ready."""
         self._is_ready, self._failures = True, 0
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Job, now: float) -> None:
         """Let the process run what is open of a job."""
         if self.process is not None:
-            self.job = job
+            self.job, job.started = job, now
             self.process.send(Start(job.number, job.open_requests()))
 
-    def take_back(self) -> Job | None:
+    def take_back(self, now: float) -> Job | None:
         """Return the job that is over here, or None; what waited for its end is done."""
         job, self.job = self.job, None
         if job is not None:
-            job.started = None
+            job.pause(now)
             if job.afterwards is not None:
                 job.afterwards()
         return job

@@ -6,22 +6,19 @@ are seen to here meanwhile.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from ax_jax_runners.runners.execution.processes.job import Job
+from ax_jax_runners.runners.execution.processes.book import JobBook, Outcomes
 from ax_jax_runners.runners.execution.processes.limits import Limits
 from ax_jax_runners.runners.execution.processes.messages import Report, Stop
 from ax_jax_runners.runners.execution.processes.process import Inbox, WorkerProcess
 from ax_jax_runners.runners.execution.processes.slot import Slot
-from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey
-from ax_jax_runners.runners.outcome import ArmOutcome
+from ax_jax_runners.runners.execution.protocol import ArmRequest, TrialKey
 
 _LOG = logging.getLogger("ax_jax_runners.runners")
 
@@ -31,8 +28,6 @@ _SECONDS_TO_CLOSE = 1.5
 _SECONDS_TO_DIE = 20.0
 # How long nothing at all happens at most between two looks at the workers.
 _BUSY, _IDLE, _ENDING = 0.1, 0.5, 0.01
-
-Outcomes = Mapping[ArmKey, ArmOutcome]
 
 
 class Supervisor:
@@ -44,29 +39,26 @@ class Supervisor:
     def __init__(
         self,
         start_worker: Callable[[int, Inbox], WorkerProcess],
+        book: JobBook,
         *,
         workers: int,
         limits: Limits,
-        bury: Callable[[], None],
+        mourn: Callable[[], None],
     ) -> None:
         """Keep what is needed; nothing is started yet.
 
         Args:
             start_worker: Starts the process with this number, which reports to this inbox.
-            workers: How many.
+            book: The jobs.
+            workers: How many processes.
             limits: Bounds of one trial.
-            bury: Called after a worker died in the middle of something.
+            mourn: Called after a worker has died.
         """
         self._inbox: Inbox = queue.SimpleQueue()
+        self._book = book
         self._limits = limits
-        self._bury = bury
+        self._mourn = mourn
         self._slots = [Slot(index, start_worker, self._inbox) for index in range(workers)]
-        self._jobs: dict[TrialKey, Job] = {}
-        self._waiting: deque[Job] = deque()
-        self._refusal: str | None = None
-        self._numbers = itertools.count(1)
-        self._changed = threading.Condition()
-        self._news = False
         self._closing = False
         self._thread: threading.Thread | None = None
         self._owner = os.getpid()
@@ -74,13 +66,10 @@ class Supervisor:
     # ------------------------------------------------------------------ for the scheduler's thread
 
     def submit(self, requests: Sequence[ArmRequest]) -> Outcomes:
-        """Queue the arms of one trial."""
-        with self._changed:
-            job = Job.of(next(self._numbers), requests)
-            self._forget(job.trial)
-            self._jobs[job.trial] = job
-            self._waiting.append(job)
-            self._refusal = None
+        """Queue the arms of one trial; where it runs already, it is started anew."""
+        with self._book.lock:
+            self.stop(requests[0].trial)
+            outcomes = self._book.enter(requests)
             if self._thread is None:
                 self._closing = False
                 self._thread = threading.Thread(
@@ -88,42 +77,23 @@ class Supervisor:
                 )
                 self._thread.start()
             self._inbox.put(None)
-            return dict(job.outcomes)
-
-    def poll(self, trials: Collection[TrialKey]) -> Outcomes:
-        """Return what is known, and forget trials of which all is known."""
-        with self._changed:
-            self._news = False
-            found: dict[ArmKey, ArmOutcome] = {}
-            for trial in trials:
-                job = self._jobs.get(trial)
-                if job is not None:
-                    found.update(job.outcomes)
-                    if job.is_final:
-                        del self._jobs[trial]
-            return found
+            return outcomes
 
     def stop(self, trial: TrialKey) -> Outcomes:
         """Ask a trial to end after its slice and forget it; return what is known of it."""
-        with self._changed:
-            return self._forget(trial)
-
-    def unfinished(self) -> int:
-        """Return how many trials wait or run."""
-        with self._changed:
-            return sum(not job.is_final for job in self._jobs.values())
-
-    def wait(self, seconds: float) -> None:
-        """Return when there is something new since the last poll, or after ``seconds``.
-
-        Where nothing is known to run there is nothing to wait for.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._news or not self._jobs, max(0.0, seconds))
+        with self._book.lock:
+            job = self._book.strike(trial)
+            if job is None:
+                return {}
+            for slot in self._slots:
+                if slot.job is job and slot.process is not None:
+                    job.end_by = time.monotonic() + _SECONDS_TO_STOP
+                    slot.process.send(Stop(job.number))
+            return dict(job.outcomes)
 
     def when_done(self, trial: TrialKey, action: Callable[[], None]) -> None:
         """Call ``action`` once no worker runs a trial any more that was stopped or is done."""
-        with self._changed:
+        with self._book.lock:
             for slot in self._slots:
                 if slot.job is not None and slot.job.trial == trial:
                     slot.job.afterwards = action
@@ -145,25 +115,12 @@ class Supervisor:
     def _ask_to_end(self) -> threading.Thread | None:
         if os.getpid() != self._owner:  # a forked copy has no such workers
             return None
-        with self._changed:
+        with self._book.lock:
             thread, self._thread = self._thread, None
             self._closing = True
-            self._jobs.clear()
-            self._waiting.clear()
+            self._book.clear()
         self._inbox.put(None)
         return thread
-
-    def _forget(self, trial: TrialKey) -> Outcomes:
-        job = self._jobs.pop(trial, None)
-        if job is None:
-            return {}
-        if job in self._waiting:
-            self._waiting.remove(job)
-        for slot in self._slots:
-            if slot.job is job and slot.process is not None:
-                job.end_by = time.monotonic() + _SECONDS_TO_STOP
-                slot.process.send(Stop(job.number))
-        return dict(job.outcomes)
 
     # ------------------------------------------------------------------ in the supervising thread
 
@@ -171,7 +128,7 @@ class Supervisor:
         try:
             while True:
                 message = self._next_message()
-                with self._changed:
+                with self._book.lock:
                     if self._closing:
                         return
                     if message is not None:
@@ -181,10 +138,12 @@ class Supervisor:
                     self._hand_out()
         except Exception:
             _LOG.exception("The supervision of worker processes failed; all of them are ended.")
-            with self._changed:
+            with self._book.lock:
                 self._thread = None
-                self._waiting.extendleft(slot.job for slot in self._slots if slot.job is not None)
-                self._fail_waiting("The supervision of worker processes failed; see the log.")
+                for slot in self._slots:
+                    if slot.job is not None:
+                        self._book.put_back(slot.job)
+                self._book.fail_waiting("The supervision of worker processes failed; see the log.")
         finally:
             self._end_workers()
 
@@ -192,7 +151,7 @@ class Supervisor:
         pause = _IDLE
         if any(slot.is_ending for slot in self._slots):
             pause = _ENDING
-        elif self._waiting or any(slot.job is not None for slot in self._slots):
+        elif self._book.has_waiting or any(slot.job is not None for slot in self._slots):
             pause = _BUSY
         try:
             return self._inbox.get(timeout=pause)
@@ -208,12 +167,12 @@ class Supervisor:
         elif report.about == "ready":
             slot.welcome()
         elif report.about == "refused":
-            self._refusal = report.sentence
+            self._book.refusal = report.sentence
         elif slot.job is not None and slot.job.number == report.job:
             slot.job.learn(report.arms or {})
             if report.about == "ended":
-                slot.take_back()
-            self._tell()
+                slot.take_back(time.monotonic())
+            self._book.tell()
 
     def _watch(self, slot: Slot) -> None:
         """See to one worker: its end, its health and the limits of its trial."""
@@ -248,7 +207,7 @@ class Supervisor:
         if slot.job is not None and slot.process is not None:
             slot.process.kill()
             slot.job.fail(sentence, time.monotonic())
-            self._tell()
+            self._book.tell()
 
     def _see_off(self, slot: Slot, now: float) -> None:
         """Take an ended worker away, once all that it said is read."""
@@ -256,25 +215,25 @@ class Supervisor:
             if slot.process is not None:
                 slot.process.hang_up()
             return
-        job, verdict = slot.take_back(), slot.verdict
-        end = slot.bury(now, refused=self._refusal is not None)
-        self._bury()
-        if job is not None and not job.is_final and self._jobs.get(job.trial) is job:
+        job, verdict = slot.take_back(now), slot.verdict
+        end = slot.bury(now, refused=self._book.refusal is not None)
+        self._mourn()
+        if job is not None and self._book.expects(job):
             sentence = f"Its worker process {verdict or end}."
             _LOG.warning("Trial %d: %s", job.trial[1], sentence[0].lower() + sentence[1:])
             if job.lose(sentence, self._limits, now):
-                self._waiting.appendleft(job)
-            self._tell()
-        if slot.is_hopeless and self._refusal is None:
-            self._refusal = (
-                "No worker process could be started: each ended before it was ready, the last one "
-                f"{end.removeprefix('ended by itself ')}; its own words are on standard error."
+                self._book.put_back(job)
+            self._book.tell()
+        if slot.is_hopeless and self._book.refusal is None:
+            self._book.refusal = (
+                "No worker process could be started: each ended before it was ready, and the last "
+                f"one {end}; what it had to say is on standard error."
             )
 
     def _hand_out(self) -> None:
         """Start missing workers and give waiting trials to idle ones."""
-        if self._refusal is not None:
-            self._fail_waiting(self._refusal)
+        if self._book.refusal is not None:
+            self._book.fail_waiting(self._book.refusal)
             return
         now = time.monotonic()
         for slot in self._slots:
@@ -285,22 +244,9 @@ class Supervisor:
                     slot.put_off(now)
                     _LOG.warning("A worker process could not be started: %s", error)
                     if slot.is_hopeless:
-                        self._refusal = f"No worker process could be started: {error}."
-            if slot.is_idle and self._waiting:
-                job = self._waiting.popleft()
-                job.started = now
-                slot.give(job)
-
-    def _fail_waiting(self, sentence: str) -> None:
-        for job in self._waiting:
-            job.fail(sentence, time.monotonic())
-        if self._waiting:
-            self._waiting.clear()
-            self._tell()
-
-    def _tell(self) -> None:
-        self._news = True
-        self._changed.notify_all()
+                        self._book.refusal = f"No worker process could be started: {error}."
+            if slot.is_idle and self._book.has_waiting:
+                slot.give(self._book.take(), now)
 
     def _end_workers(self) -> None:
         processes = [slot.process for slot in self._slots if slot.process is not None]
@@ -320,7 +266,7 @@ class Supervisor:
             else:
                 _LOG.error("Worker process %d does not end even when killed.", process.pid)
         for slot in self._slots:
-            slot.take_back()
+            slot.take_back(time.monotonic())
             slot.clear()
         while not self._inbox.empty():
             self._inbox.get()
