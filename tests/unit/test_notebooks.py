@@ -13,32 +13,50 @@ import pytest
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NOTEBOOK = FOLDER / "01_campaign.ipynb"
 
-# Appended to the notebook: what its text promises to a reader.
-CLAIMS = """
+# Appended to each notebook: what its text promises to a reader.
+CLAIMS = {
+    "01_campaign": """
 assert list(frame["trial_index"]) == list(range(32))
 assert (frame["trial_status"] == "COMPLETED").all()
 assert 10 ** best.outputs["log10_cost"] < 0.03
 assert 10 ** best.outputs["log10_cost"] < 0.5 * cost[0]
 assert "measured" in report.read_text(encoding="utf-8")
 assert list(again.experiment.trials) == list(range(16))
-"""
+""",
+    "02_simulated_cluster": """
+assert 21 < schedule["ended"].max() < 42
+assert len(schedule) == 300
+assert set(schedule["status"]) == {"COMPLETED", "FAILED"}
+assert max(lanes(schedule.sort_values("started"))) == 63
+assert len(schedule) / schedule["ended"].max() > 1.5 * len(waiting) / waiting["ended"].max()
+assert utilisation(schedule, 64) > 1.5 * utilisation(waiting, 64)
+assert progress(learning)[1][-1] < progress(free_slot)[1][-1]
+assert np.allclose(rows["runtime"], 10 ** rows["x1"])
+assert same
+""",
+}
+FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4}
+
+
+@pytest.fixture(params=CLAIMS)
+def page(request: pytest.FixtureRequest) -> Path:
+    return FOLDER / f"{request.param}.ipynb"
 
 
 def sources(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
     return [(cell.cell_type, cell.source) for cell in notebook.cells]
 
 
-def test_the_notebook_and_its_script_are_the_same() -> None:
-    script = NOTEBOOK.with_suffix(".py")
-    assert sources(jupytext.read(NOTEBOOK)) == sources(jupytext.read(script)), (
-        "change one of them, then run: jupytext --sync notebooks/01_campaign.py"
+def test_the_notebook_and_its_script_are_the_same(page: Path) -> None:
+    script = page.with_suffix(".py")
+    assert sources(jupytext.read(page)) == sources(jupytext.read(script)), (
+        f"change one of them, then run: jupytext --sync notebooks/{script.name}"
     )
 
 
-def test_the_notebook_is_committed_without_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+def test_the_notebook_is_committed_without_outputs(page: Path) -> None:
+    notebook = nbformat.read(page, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
@@ -56,14 +74,14 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_notebook_runs_and_keeps_its_promises(own_folders: Path) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(CLAIMS))
+def test_the_notebook_runs_and_keeps_its_promises(page: Path, own_folders: Path) -> None:
+    notebook = nbformat.read(page, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(CLAIMS[page.stem]))
     resources = {"metadata": {"path": str(own_folders)}}
     NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     figures = [o for o in outputs if "application/vnd.plotly.v1+json" in o.get("data", {})]
-    assert len(figures) == 4
+    assert len(figures) == FIGURES[page.stem]
     warned = [o.text for o in outputs if o.get("name") == "stderr" and "Warning" in o.text]
     assert warned == []
 
