@@ -223,7 +223,8 @@ class Campaign:
                 trial._status = TrialStatus.CANDIDATE
                 trial._status_reason = None
                 trial._time_completed = None
-                trial._run_metadata = {}
+                # What a runner counts across attempts stays; the failed outcomes go.
+                trial._run_metadata.pop("ax_jax", None)
             if again:
                 recorder.save_trials(self.experiment, again, {})
         return self.run(trials=max(len(self.experiment.trials), 1), progress=progress)
