@@ -28,6 +28,7 @@ from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
 from ax_jax_runners.campaign.long_trials import LongTrials
 from ax_jax_runners.campaign.metadata import is_immediate, why_not_storable
+from ax_jax_runners.campaign.own_loggers import levels_kept
 from ax_jax_runners.campaign.recorder import Recorder, TrialData
 from ax_jax_runners.campaign.registration import register, take_up
 from ax_jax_runners.campaign.suggestion import suggest_trials
@@ -177,6 +178,11 @@ class Scheduler(Orchestrator):
 
     # ---- Overrides of Ax's Orchestrator ----
 
+    def _set_logger(self, options: OrchestratorOptions) -> None:
+        """As Ax, whose setting would reach every logger whose name starts with "ax"."""
+        with levels_kept():
+            super()._set_logger(options)
+
     def run_trials_and_yield_results(
         self, *args: Any, **kwargs: Any
     ) -> Generator[dict[str, Any], None, None]:
@@ -193,7 +199,12 @@ class Scheduler(Orchestrator):
     ) -> dict[str, Any]:
         """Poll until a trial has ended; waits in short pieces and ends when interrupted."""
         pause = float(self.options.init_seconds_between_polls or 0)
-        while self.pending_trials and not self.poll_and_process_results():
+        # What is saved already can wait for the next run; a poll would let trials go on.
+        while (
+            self.pending_trials
+            and not (self._save_is_due and self.is_interrupted)
+            and not self.poll_and_process_results()
+        ):
             if idle_callback is not None:
                 idle_callback(self)
             if self._rest(pause):
@@ -309,7 +320,13 @@ class Scheduler(Orchestrator):
         # Immediate results are complete at the poll that follows at once and saves them; the
         # candidates themselves are in the database since before the run.
         if self._recorder is not None and self._save_is_due:
-            self._recorder.save_trials(experiment, trials, {}, strategy=generation_strategy)
+            self._recorder.save_trials(
+                experiment,
+                trials,
+                {},
+                strategy=generation_strategy,
+                strategy_runs=new_generator_runs,
+            )
 
     def _save_or_update_trials_in_db_if_possible(
         self,
