@@ -98,12 +98,15 @@ def test_each_trouble_costs_its_own_trial_only(store: Store, tmp_path: Path) -> 
             assert outcome(trial).lost == ()
             continue
         assert trial.status is TrialStatus.FAILED, trouble
-        assert SAID[trouble] in (trial.status_reason or ""), trouble
-        assert len((trial.status_reason or "").encode()) <= 10_000
+        assert trial.status_reason is not None
+        assert SAID[trouble] in trial.status_reason, trouble
+        assert len(trial.status_reason.encode()) <= 10_000
         # What ends a process is tried once more; limits and errors are results.
         slices = [step for _, step, x in read_walk(log) if x == index + 1.0]
-        retried = trouble in ("kill", "stop", "segfault")
-        assert slices == ([1, 2, 2] if retried else [1, 2]), trouble
+        if trouble in ("kill", "stop", "segfault") and "time_limit" not in trial.status_reason:
+            assert slices == [1, 2, 2], trouble
+        else:
+            assert slices == [1, 2], trouble
     assert not processes_of(log)
     # The same campaign goes on, with all of its workers.
     loaded.run(len(TROUBLES) + 4, progress=False)
@@ -156,14 +159,13 @@ def test_a_signal_ends_the_workers_too(bench: Bench, number: int) -> None:
         assert sum(counts.values()) - len(counts) <= 1, f"{gain}: more than the slice in flight"
 
 
-SEEDS = 50
-BLOCK = 10
+BLOCKS, BLOCK = 3, 10
 
 
 @BOTH_SLOW
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("runner", ["here", "workers"])
-@pytest.mark.parametrize("block", range(SEEDS // (2 * BLOCK) + 1))
+@pytest.mark.parametrize("block", range(BLOCKS))
 @pytest.mark.fault(1, 2)
 def test_random_kills_of_schedulers_and_workers(
     bench: Bench, runner: str, block: int, capsys: pytest.CaptureFixture[str]
