@@ -7,7 +7,7 @@ from ax.storage.runner_registry import CORE_RUNNER_REGISTRY
 from ax_jax_runners import problems
 from ax_jax_runners.campaign import registry
 from ax_jax_runners.errors import ConfigurationError, TaskNotBound
-from ax_jax_runners.metrics import OutputMetric
+from ax_jax_runners.metrics import CurveMetric, OutputMetric
 from ax_jax_runners.runners import JaxRunner, TaskResolver
 from ax_jax_runners.runners.binding import encode_task
 from ax_jax_runners.tasks import UnboundTask
@@ -48,15 +48,16 @@ def test_what_is_no_task_is_refused_by_the_bundle():
 
 def test_the_bundle_holds_our_classes_and_the_core_ones_under_their_numbers():
     bundle = registry.registry_bundle()
-    assert bundle.metric_registry == {**CORE_METRIC_REGISTRY, OutputMetric: 7101}
+    ours = {OutputMetric: 7101, CurveMetric: 7102}
+    assert bundle.metric_registry == {**CORE_METRIC_REGISTRY, **ours}
     assert bundle.runner_registry[JaxRunner] == 7201
     assert CORE_RUNNER_REGISTRY.items() <= bundle.runner_registry.items()
     assert bundle.sqa_config.metric_registry == bundle.metric_registry
     assert bundle.decoder_registry["OutputMetric"] is OutputMetric
 
 
-@pytest.mark.parametrize("number", [7101, 7102])
+@pytest.mark.parametrize("number", [7101, 7199])
 def test_a_number_or_a_name_that_comes_twice_is_refused(number):
-    twin = type("OutputMetric" if number == 7102 else "Other", (OutputMetric,), {})
+    twin = type("OutputMetric" if number == 7199 else "Other", (OutputMetric,), {})
     with pytest.raises(ValueError, match="OutputMetric"):
         registry._numbered((*registry.METRICS, (twin, number)))
