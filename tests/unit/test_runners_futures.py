@@ -225,6 +225,27 @@ def test_a_stopped_trial_ends_in_its_worker(open_here: Open, tmp_path: Path) -> 
     assert log.stat().st_size == size
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_equal_trials_of_two_experiments_do_not_disturb_each_other(
+    open_here: Open, kept: bool, directory: str
+) -> None:
+    task = Walk(slices=20, pause=0.02)
+    with ThreadPoolExecutor(2) as threads:
+        execution = open_here(task, threads, directory=directory if kept else None)
+        (first,) = requests(1)
+        second = ArmRequest((1, 0), first.position, "other", first.parameters)
+        found = dict(execution.submit([first]))
+        until(lambda: execution.poll({first.trial})[first.key].step)
+        found.update(execution.submit([second]))
+        execution.stop(first.trial)
+        execution.release([first])
+        del found[first.key]
+        follow(execution, found)
+        (expected,) = in_process(Walk(slices=20), [first]).values()
+        assert found[second.key].outputs == expected.outputs
+        assert not found[second.key].lost
+
+
 def test_a_trial_that_waits_is_stopped_before_it_begins(open_here: Open, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with ThreadPoolExecutor(1) as threads:
