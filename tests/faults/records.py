@@ -111,12 +111,13 @@ class Records:
         """How often each trial was begun."""
         return Counter(row[0] for row in self.rows["attempts"])
 
-    def check(self, artifacts: Path, *, outputs: int = 2) -> None:
+    def check(self, artifacts: Path, *, outputs: int = 2, arrays: int = 1) -> None:
         """Assert all that must hold at any moment.
 
         Args:
             artifacts: The folder of arrays.
-            outputs: 2 for the logged task, 1 for the compiled one; both have one array.
+            outputs: Outputs of a trial; 2 for the logged task, 1 for the compiled one.
+            arrays: Arrays of a trial.
         """
         assert self.indices == list(range(len(self.indices))), self.indices
         assert sorted(self.arms) == self.indices
@@ -126,7 +127,7 @@ class Records:
             assert self.rows[kind] == [], kind
         assert self.statuses.keys() <= {"completed", "candidate", "running"}, self.statuses
         completed = {row[0] for row in self.rows["trials"] if _name(row) == "completed"}
-        for kind, count in (("data", 1), ("observations", outputs), ("artifacts", 1)):
+        for kind, count in (("data", 1), ("observations", outputs), ("artifacts", arrays)):
             counts = Counter(row[0] for row in self.rows[kind])
             assert counts == Counter(dict.fromkeys(completed, count)), kind
         for _, _, _, sha256, size in self.rows["artifacts"]:

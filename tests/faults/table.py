@@ -111,9 +111,10 @@ def database_of(item: Any) -> str:
     for mark in item.iter_markers("fault"):
         if "on" in mark.kwargs:
             return mark.kwargs["on"]
-    url = getattr(item, "callspec", None) and item.callspec.params.get("store_url")
-    if url:
-        return url
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    named = [value for value in values if isinstance(value, str) and value in DATABASES]
+    if named:
+        return named[0]
     fixtures = " ".join(getattr(item, "fixturenames", ()))
     named = [name for name in DATABASES if name in fixtures]
     return named[0] if len(named) == 1 else "either"

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import math
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from ax_jax_runners.tasks import Progress
 
 SPACE = ParameterSpace([Parameter("x", lower=0.0, upper=1.0)])
 STEEP = 0.75
+BATCH = 2
 NUMBERS = itertools.count()
 
 
@@ -82,7 +84,7 @@ class Process:
             objective="-cost",
             store=self.store,
             generation="sobol",
-            batch_size=2,
+            batch_size=BATCH,
         )
 
     def reach(self, what: str) -> None:
@@ -161,10 +163,12 @@ class Histories(RuleBasedStateMachine):
 
     @rule(more=st.integers(0, 4))
     def run(self, more: int) -> None:
-        total = len(self.results) + more
+        total, waiting = len(self.results) + more, len(self.xs) - len(self.results)
         if total and self.process.run(total):
             self.look()
-            assert len(self.results) == total
+            # A whole batch of arms that wait is begun where some of it is due.
+            surplus = BATCH - 1 if waiting and more else 0
+            assert total <= len(self.results) <= total + surplus
         self.look()
 
     @rule()
@@ -281,14 +285,21 @@ def json_x(parameters: Any) -> float:
     return read["x"]
 
 
-@pytest.fixture
-def machine(store_url: str, tmp_path: Path) -> Iterator[type[Histories]]:
-    LOOKERS[store_url] = Store.open(store_url, artifacts=tmp_path / "artifacts")
-    yield type("Histories", (Histories,), {"url": store_url, "folder": tmp_path / "artifacts"})
-    BEFORE_AN_EVALUATION.clear()
-    with LOOKERS[store_url].reading() as connection:
-        assert connection.execute(select(campaign_table.c.id)).all()
-    LOOKERS.pop(store_url).close()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def machine(request: pytest.FixtureRequest) -> Iterator[type[Histories]]:
+    # In memory where there is such a folder: what a disk takes for a flush is not the subject.
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        folder = Path(name)
+        url = f"sqlite:///{folder / 'campaigns.db'}"
+        if request.param == "postgresql":
+            url = request.getfixturevalue("make_postgresql")()
+        LOOKERS[url] = Store.open(url, artifacts=folder / "artifacts")
+        yield type("Histories", (Histories,), {"url": url, "folder": folder / "artifacts"})
+        BEFORE_AN_EVALUATION.clear()
+        with LOOKERS[url].reading() as connection:
+            assert connection.execute(select(campaign_table.c.id)).all()
+        LOOKERS.pop(url).close()
 
 
 def check(machine: type[Histories], *, examples: int, steps: int) -> None:

@@ -200,7 +200,7 @@ def test_random_kills_of_schedulers_and_workers(
     final = bench.start(total, batch_size=2, **job)
     assert final.wait(240) == 0, final.output
     records = Records.read(bench.url)
-    records.check(bench.artifacts)
+    records.check(bench.artifacts, arrays=4)
     assert records.indices == list(range(total))
     assert records.statuses == {"completed": total}
     if before is not None:
