@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, final
@@ -13,7 +12,6 @@ from ax.core.experiment import Experiment
 from ax.core.trial_status import TrialStatus
 from ax.utils.common.serialization import TClassDecoderRegistry, TDecoderRegistry
 
-from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.runners.base import TaskRunner, judge
 from ax_jax_runners.runners.execution import Execution, InProcessExecution
 from ax_jax_runners.runners.outcome import decode_outcomes
@@ -25,6 +23,7 @@ from ax_jax_runners.runners.simulation import (
     Runtime,
     RuntimeModel,
     Simulation,
+    check_cluster,
     check_runtime,
     compute,
     decode_runtime,
@@ -87,23 +86,9 @@ class SimulatedBackendJaxRunner(TaskRunner):
         Raises:
             ConfigurationError: An argument that cannot be used; the message names it.
         """
-        if isinstance(max_concurrency, bool) or not hasattr(max_concurrency, "__index__"):
-            raise ConfigurationError(
-                f"max_concurrency is {max_concurrency!r}; give a whole number of slots."
-            )
-        if int(max_concurrency) < 1:
-            raise ConfigurationError(f"max_concurrency is {max_concurrency}; give at least 1.")
-        self.max_concurrency = int(max_concurrency)
-        self.failure_rate = _number("failure_rate", failure_rate)
-        if not 0 <= self.failure_rate <= 1:
-            raise ConfigurationError(
-                f"failure_rate is {failure_rate}; give a probability from 0 to 1."
-            )
-        self.time_scaling = _number("time_scaling", time_scaling)
-        if not 0 < self.time_scaling < math.inf:
-            raise ConfigurationError(
-                f"time_scaling is {time_scaling}; give a finite number above 0."
-            )
+        self.max_concurrency, self.failure_rate, self.time_scaling = check_cluster(
+            max_concurrency, failure_rate, time_scaling
+        )
         self._runtime = check_runtime(runtime)
         super().__init__(task, seed=seed, directory=directory)
 
@@ -274,12 +259,3 @@ def _by_experiment(
     for trial in trials:
         groups.setdefault(id(trial.experiment), []).append(trial)
     return [(group[0].experiment, group) for group in groups.values()]
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, (bool, str)):
-        raise ConfigurationError(f"{name} is {value!r}; give a number.")
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{name} is {value!r}; give a number.") from error

@@ -105,7 +105,7 @@ def run(folder: Path, trials: int, slots: int, *, profile: bool = False) -> tupl
         pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
         pstats.Stats(profiler).sort_stats("cumtime").print_stats(70)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    frame = runner.timeline(campaign.experiment)
+    frame: Any = runner.timeline(campaign.experiment)
     clock = runner.clock(campaign.experiment)
     busy = (frame["ended"] - frame["started"]).sum()
     began = [t.time_created for t in campaign.experiment.trials.values()]
@@ -116,7 +116,7 @@ def run(folder: Path, trials: int, slots: int, *, profile: bool = False) -> tupl
         (began[-1] - began[-101]).total_seconds() if trials > 100 else wall,
         clock / (24 * HOUR),
         int((frame["status"] == "FAILED").sum()),
-        busy / (slots * clock),
+        float(busy / (slots * clock)),
     )
     history = json.dumps(
         [frame.to_dict(orient="list"), campaign.to_frame().to_dict(orient="list")]

@@ -384,14 +384,19 @@ def interrupt_after(polls: int) -> Any:
     return lambda: next(left, None) is None
 
 
-@pytest.mark.parametrize("questions", [1, 2, 5, 9, 14, 30, 47])
+@pytest.mark.parametrize(
+    ("store_url", "questions"),
+    [
+        *(("sqlite", questions) for questions in (1, 2, 5, 9, 14, 30, 47)),
+        *(("postgresql", questions) for questions in (5, 14)),
+    ],
+    indirect=["store_url"],
+)
 def test_a_campaign_stopped_anywhere_and_loaded_again_has_the_same_history(
     store_url, tmp_path, expected, monkeypatch, questions
 ):
     from ax_jax_runners.campaign.scheduler import Scheduler
 
-    if store_url.startswith("postgresql") and questions not in {5, 14}:
-        pytest.skip("two moments are enough for the second database")
     run_to = Scheduler.run_to
     stop = interrupt_after(questions)
 
@@ -421,6 +426,7 @@ campaign.run(TOTAL, progress=False)
 """
 
 
+@pytest.mark.slow
 def test_a_campaign_killed_at_any_moment_has_the_same_history(tmp_path, expected):
     """SIGKILL falls where it falls; the last process must end with the first one's bits."""
     # Tasks are known by their module, so it must have the same name there.

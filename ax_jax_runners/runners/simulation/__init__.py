@@ -9,16 +9,14 @@ from ax_jax_runners.runners.simulation.functions import (
     FunctionResolver,
     UnboundFunction,
 )
-from ax_jax_runners.runners.simulation.plan import Plan
+from ax_jax_runners.runners.simulation.models import RuntimeModel, runtime_model, sampled
+from ax_jax_runners.runners.simulation.plan import Plan, check_cluster
 from ax_jax_runners.runners.simulation.results import HiddenResults, compute
 from ax_jax_runners.runners.simulation.runtimes import (
     Runtime,
-    RuntimeModel,
     check_runtime,
     decode_runtime,
     encode_runtime,
-    runtime_model,
-    sampled,
 )
 from ax_jax_runners.runners.simulation.simulation import Simulation
 from ax_jax_runners.runners.simulation.timeline import timeline
@@ -34,6 +32,7 @@ __all__ = [
     "RuntimeModel",
     "Simulation",
     "UnboundFunction",
+    "check_cluster",
     "check_runtime",
     "compute",
     "decode_runtime",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ax.core.base_trial import BaseTrial
 
+from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.runners.outcome import ArmOutcome, encode_outcomes
 from ax_jax_runners.runners.simulation.cluster import Job
 from ax_jax_runners.runners.simulation.draws import FAILURE, MOMENT, uniform
@@ -74,3 +76,35 @@ class Plan:
             fails_after = span * uniform(self.seed, MOMENT, trial.index, attempt)
         job = Job(trial.index, now, span, fails_after, attempt=attempt)
         return Submission(trial, job, runtime)
+
+
+def check_cluster(
+    max_concurrency: Any, failure_rate: Any, time_scaling: Any
+) -> tuple[int, float, float]:
+    """Return slots, failure rate and time scaling as plain numbers.
+
+    Raises:
+        ConfigurationError: One of them cannot be used; the message names it.
+    """
+    if isinstance(max_concurrency, bool) or not hasattr(max_concurrency, "__index__"):
+        raise ConfigurationError(
+            f"max_concurrency is {max_concurrency!r}; give a whole number of slots."
+        )
+    if int(max_concurrency) < 1:
+        raise ConfigurationError(f"max_concurrency is {max_concurrency}; give at least 1.")
+    rate = _number("failure_rate", failure_rate)
+    if not 0 <= rate <= 1:
+        raise ConfigurationError(f"failure_rate is {rate}; give a probability from 0 to 1.")
+    scaling = _number("time_scaling", time_scaling)
+    if not 0 < scaling < math.inf:
+        raise ConfigurationError(f"time_scaling is {scaling}; give a finite number above 0.")
+    return int(max_concurrency), rate, scaling
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, (bool, str)):
+        raise ConfigurationError(f"{name} is {value!r}; give a number.")
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{name} is {value!r}; give a number.") from error
