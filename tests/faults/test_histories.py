@@ -316,7 +316,7 @@ def check(machine: type[Histories], *, examples: int, steps: int) -> None:
 
 @pytest.mark.fault(17)
 def test_a_few_histories(machine: type[Histories]) -> None:
-    check(machine, examples=4, steps=12)
+    check(machine, examples=3, steps=8)
 
 
 @pytest.mark.slow

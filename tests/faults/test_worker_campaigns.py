@@ -78,7 +78,7 @@ def processes_of(log: Path) -> list[psutil.Process]:
     return found
 
 
-@SQLITE_NOW
+@BOTH_SLOW
 @pytest.mark.fault(2, 3, 5, 6, 23)
 def test_each_trouble_costs_its_own_trial_only(store: Store, tmp_path: Path) -> None:
     # A fork of a process in which JAX has computed would hang.
