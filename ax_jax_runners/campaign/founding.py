@@ -20,7 +20,7 @@ from ax_jax_runners.campaign.registration import create
 from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import CampaignExists, ConfigurationError
 from ax_jax_runners.metrics.names import to_identifier
-from ax_jax_runners.runners import JaxRunner
+from ax_jax_runners.runners import JaxRunner, SyntheticJaxRunner
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store, campaigns
 from ax_jax_runners.store.campaigns import CampaignRecord
@@ -117,6 +117,9 @@ def reopen(
     )
     check_task(record, task, accept_changed=accept_changed)
     experiment, strategy = load(store, record, bundle)
+    if task is None and isinstance(experiment.runner, SyntheticJaxRunner):
+        # It is stored by its problem's name alone, so nothing has compared the computation yet.
+        check_task(record, experiment.runner.bound_task, accept_changed=accept_changed)
     stored = record.configuration
     goals = read_goals(stored["objective"], stored["outcome_constraints"], tuple(stored["outputs"]))
     options = RunOptions.from_json(record.options, bundle)

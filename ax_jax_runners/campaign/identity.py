@@ -28,6 +28,7 @@ def configuration(
     Execution settings (batch size, totals, folders) are left out: they may change between runs.
     """
     task = runner.bound_task
+    arguments = runner.serialize_init_args(runner)
     identity = task_identity(task)
     return {
         "version": CONFIGURATION_VERSION,
@@ -35,6 +36,7 @@ def configuration(
         "parameters": _plain(task.space.describe()),
         "outputs": list(task.outputs),
         "runner": type(runner).__name__,
+        "runner_options": {name: _plain(arguments[name]) for name in runner.deciding},
         "objective": objective,
         "outcome_constraints": list(outcome_constraints),
         "generation": generation if isinstance(generation, str) else generation.name,
@@ -58,7 +60,9 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
     """Where two configurations differ, one phrase for each key."""
     found = []
     for key in sorted({*stored, *given}):
-        if stored.get(key) == given.get(key):
+        # Campaigns of the first version have no options of their runner.
+        unknown = key == "runner_options" and key not in stored
+        if unknown or stored.get(key) == given.get(key):
             continue
         if key == "task" and stored["task"].get("reference") == given["task"].get("reference"):
             found.append(f"the computation of task {given['task']['reference']!r} changed")

@@ -27,13 +27,17 @@ class LongTrials:
 
     def __init__(self) -> None:
         self._written: dict[int, tuple[object, ...]] = {}
+        self._fetched: dict[int, tuple[object, ...]] = {}
         self._last_write = time.monotonic()
 
-    def take_up(self, recorder: Recorder, trials: Iterable[BaseTrial]) -> list[BaseTrial]:
+    def take_up(
+        self, recorder: Recorder, runner: Runner, trials: Iterable[BaseTrial]
+    ) -> list[BaseTrial]:
         """Open an attempt of every running trial, and fail trials that kill their process.
 
         Args:
             recorder: The campaign's writer.
+            runner: The experiment's runner.
             trials: Running and waiting trials of an earlier run.
 
         Returns:
@@ -44,7 +48,8 @@ class LongTrials:
             return []
         running = [t.index for t in trials if t.status is TrialStatus.RUNNING]
         lost = recorder.take_up_attempts(running, [trial.index for trial in trials])
-        given_up = [trial for trial in trials if lost.get(trial.index, 0) >= LOST_ATTEMPTS]
+        may_kill = getattr(runner, "computes_while_running", True)
+        given_up = [t for t in trials if may_kill and lost.get(t.index, 0) >= LOST_ATTEMPTS]
         for trial in given_up:
             reason = (
                 f"The process that ran it ended {lost[trial.index]} times in a row before a "
@@ -73,6 +78,17 @@ class LongTrials:
             trial.mark_failed(reason=reason)
             expired.append(trial)
         return expired
+
+    def with_news(self, trials: Iterable[BaseTrial]) -> set[int]:
+        """Return the indices of trials whose record changed since they were asked for last."""
+        changed = set()
+        for trial in trials:
+            mark = _mark(trial)
+            # Trials of a runner that is not ours have no record to tell by.
+            if not mark or self._fetched.get(trial.index) != mark:
+                self._fetched[trial.index] = mark
+                changed.add(trial.index)
+        return changed
 
     def to_write(self, running: Iterable[BaseTrial]) -> list[BaseTrial]:
         """Return the running trials with progress to write, at most every two seconds."""

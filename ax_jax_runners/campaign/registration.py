@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ax.core.experiment import Experiment
@@ -46,7 +46,12 @@ def register(store: Store, experiment: Experiment, strategy: GenerationStrategy)
 
 
 def take_up(
-    store: Store, name: str, *, tasks: Iterable[Task], classes: Iterable[type[Runner | Metric]]
+    store: Store,
+    name: str,
+    *,
+    tasks: Iterable[Task],
+    classes: Iterable[type[Runner | Metric]],
+    functions: Iterable[Callable[..., Any]] = (),
 ) -> tuple[Experiment, GenerationStrategy, Recorder]:
     """Load a stored experiment and its strategy, and become its writer.
 
@@ -55,6 +60,7 @@ def take_up(
         name: Its name.
         tasks: Its task, where that is not a built-in problem's.
         classes: Its runner and metric classes, where they are not of this package.
+        functions: Functions that its runner names.
 
     Raises:
         CampaignNotFound: There is none of that name.
@@ -62,7 +68,7 @@ def take_up(
     """
     with store.reading() as connection:
         record = campaigns.load_campaign(connection, name)
-    bundle = registry_bundle(tasks=tasks, classes=classes)
+    bundle = registry_bundle(tasks=tasks, classes=classes, functions=functions)
     recorder = Recorder(store, record, take_lease(store, record), bundle)
     return *load(store, record, bundle), recorder
 

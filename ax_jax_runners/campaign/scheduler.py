@@ -7,8 +7,9 @@ storage error repeats the write and never the evaluation; nothing sleeps for imm
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from logging import WARNING
 from typing import Any
@@ -105,6 +106,7 @@ class Scheduler(Orchestrator):
         store: Store,
         tasks: Iterable[Task] = (),
         classes: Iterable[type[Runner | Metric]] = (),
+        functions: Iterable[Callable[..., Any]] = (),
         seed: int = 0,
     ) -> Scheduler:
         """Go on with an experiment that a Scheduler stored.
@@ -115,6 +117,7 @@ class Scheduler(Orchestrator):
             store: Where it is.
             tasks: Its task, where that is not a built-in problem's.
             classes: Its runner and metric classes, where they are not of this package.
+            functions: Functions that its runner names, a simulated runtime for example.
             seed: Seed of the model phase's random numbers.
 
         Raises:
@@ -122,7 +125,7 @@ class Scheduler(Orchestrator):
             LeaseHeld: A live process writes it.
         """
         experiment, strategy, recorder = take_up(
-            store, experiment_name, tasks=tasks, classes=classes
+            store, experiment_name, tasks=tasks, classes=classes, functions=functions
         )
         return cls(experiment, strategy, options=options, recorder=recorder, seed=seed)
 
@@ -186,9 +189,16 @@ class Scheduler(Orchestrator):
     def run_trials_and_yield_results(
         self, *args: Any, **kwargs: Any
     ) -> Generator[dict[str, Any], None, None]:
-        """As Ax, with the lease kept alive meanwhile."""
-        with self._under_lease():
-            yield from super().run_trials_and_yield_results(*args, **kwargs)
+        """As Ax, with the lease kept alive meanwhile, and ``timeout_hours`` seen in a wait too."""
+        hours = kwargs.get("timeout_hours")
+        before = self._deadline
+        if hours is not None:
+            self._deadline = min(before or math.inf, time.monotonic() + 3600 * hours)
+        try:
+            with self._under_lease():
+                yield from super().run_trials_and_yield_results(*args, **kwargs)
+        finally:
+            self._deadline = before
 
     def should_abort_optimization(self, timeout_hours: float | None = None) -> bool:
         """As Ax, and for every reason of `is_interrupted`."""
@@ -353,6 +363,23 @@ class Scheduler(Orchestrator):
         if isinstance(self.runner, TaskRunner):
             self.runner.release([trial for trial in written if trial.status.is_terminal])
 
+    def _get_trial_indices_to_fetch(
+        self, polled_status_to_trial_idcs: Mapping[TrialStatus, set[int]]
+    ) -> set[int]:
+        """As Ax, at a cost that does not grow, and without running trials that have nothing new."""
+        before: dict[TrialStatus, set[int]] = {status: set() for status in TrialStatus}
+        before[TrialStatus.RUNNING] = self.experiment.running_trial_indices
+        found = self._identify_trial_indices_to_fetch(before, polled_status_to_trial_idcs)
+        still = found & polled_status_to_trial_idcs.get(TrialStatus.RUNNING, set())
+        running = self.experiment.get_trials_by_indices(still)
+        return (found - still) | self._long_trials.with_news(running)
+
+    def _get_recently_completed_trial_indices(self) -> set[int]:
+        metrics = self.experiment.metrics.values()
+        if any(metric.period_of_new_data_after_trial_completion() for metric in metrics):
+            return super()._get_recently_completed_trial_indices()
+        return set()
+
     def _fetch_and_process_trials_data_results(self, trial_indices: Iterable[int]) -> Any:
         results = super()._fetch_and_process_trials_data_results(trial_indices)
         for index, by_metric in results.items():
@@ -380,7 +407,7 @@ class Scheduler(Orchestrator):
             # It stays when the run is over: whether a stop was asked for is still to be told.
             with Heartbeat(recorder.store, recorder.lease) as self._heartbeat:
                 waiting = [*self.running_trials, *self.candidate_trials]
-                self._write(self._long_trials.take_up(recorder, waiting))
+                self._write(self._long_trials.take_up(recorder, self.runner, waiting))
                 yield
                 recorder.pause_attempts([trial.index for trial in self.running_trials])
         finally:

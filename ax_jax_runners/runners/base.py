@@ -7,7 +7,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ax.core.base_trial import BaseTrial
 from ax.core.batch_trial import BatchTrial
@@ -44,6 +44,12 @@ class TaskRunner(StorableRunner):
     """
 
     __slots__ = ("_execution", "_experiments")
+
+    computes_while_running: ClassVar[bool] = True
+    """Whether a running trial occupies a process, which it may take down."""
+
+    deciding: ClassVar[tuple[str, ...]] = ("seed",)
+    """Constructor arguments that decide a campaign's results; the others may change in its life."""
 
     def _start_afresh(self, task: Task | UnboundTask) -> None:
         super()._start_afresh(task)

@@ -57,6 +57,9 @@ class SimulatedBackendJaxRunner(TaskRunner):
 
     __slots__ = ("_model", "_runtime", "_simulations")
 
+    computes_while_running = False
+    deciding = ("seed", "max_concurrency", "runtime", "failure_rate", "time_scaling")
+
     def __init__(
         self,
         task: Task | UnboundTask,

@@ -42,6 +42,7 @@ class FrozenArms:
         self._seed = seed
         self._folder = FrozenFolder(folder)
         self._digest: str | None = None
+        self._complained = False
 
     def key(self, request: ArmRequest) -> str:
         """The name of an arm's states: 64 hexadecimal digits."""
@@ -63,7 +64,7 @@ class FrozenArms:
         try:
             leaves = freeze(state)
         except Exception as error:
-            _LOG.warning("The state of %d arms cannot be frozen: %s", len(arms), error)
+            self._complain(error)
             return
 
         def write(arm: tuple[int, ArmRequest, int, ArmOutcome]) -> None:
@@ -73,7 +74,7 @@ class FrozenArms:
             try:
                 self._folder.save(self.key(request), slices, arrays, about)
             except (OSError, AxJaxError) as error:
-                _LOG.warning("The state of arm %s cannot be frozen: %s", request.name, error)
+                self._complain(error)
 
         if len(arms) == 1:
             write(arms[0])
@@ -106,6 +107,14 @@ class FrozenArms:
         """Remove the states of an arm."""
         if self._exists:
             self._folder.discard(self.key(request))
+
+    def _complain(self, error: Exception) -> None:
+        # The cause is that of every slice to come.
+        if not self._complained:
+            self._complained = True
+            _LOG.warning(
+                "States cannot be frozen, so a killed process loses whole trials: %s", error
+            )
 
     @property
     def _exists(self) -> bool:
