@@ -320,7 +320,8 @@ def test_a_few_histories(machine: type[Histories]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.fault(17)
 def test_many_long_histories(machine: type[Histories]) -> None:
-    check(machine, examples=200, steps=50)
+    # What differs between databases shows early; what depends on the history needs many.
+    check(machine, examples=200 if "sqlite" in machine.url else 40, steps=50)
