@@ -160,7 +160,6 @@ def test_what_belongs_to_main_is_refused(monkeypatch) -> None:
 # ---- arguments
 
 
-@pytest.mark.fault(23)
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
