@@ -12,6 +12,7 @@ from ax.core.runner import Runner
 from ax.core.trial_status import TrialStatus
 
 from ax_jax_runners.campaign.recorder import Recorder, arm_outcomes
+from ax_jax_runners.runners.base import TaskRunner
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ PROGRESS_SECONDS = 2.0
 """How often the progress of running trials is written, between the changes of their states."""
 
 LOST_ATTEMPTS = 10
-"""A trial whose process ended so often in a row, without a result, is not tried again."""
+"""A trial whose process ended so often in a row, without any progress, is not tried again."""
 
 
 class LongTrials:
@@ -47,13 +48,17 @@ class LongTrials:
         if not trials:
             return []
         running = [t.index for t in trials if t.status is TrialStatus.RUNNING]
-        lost = recorder.take_up_attempts(running, [trial.index for trial in trials])
-        may_kill = getattr(runner, "computes_while_running", True)
+        slices: dict[int, int] = {}
+        may_kill = True
+        if isinstance(runner, TaskRunner):
+            slices = {trial.index: runner.slices_frozen(trial) for trial in trials}
+            may_kill = runner.computes_while_running
+        lost = recorder.take_up_attempts(running, [trial.index for trial in trials], slices)
         given_up = [t for t in trials if may_kill and lost.get(t.index, 0) >= LOST_ATTEMPTS]
         for trial in given_up:
             reason = (
-                f"The process that ran it ended {lost[trial.index]} times in a row before a "
-                "result; what the last one left is in the log of the system. Run it again with "
+                f"The process that ran it ended {lost[trial.index]} times in a row without any "
+                "progress; what the last one left is in the log of the system. Run it again with "
                 "retry_failed() once the cause is found."
             )
             trial.mark_as(TrialStatus.FAILED, unsafe=True, reason=reason)

@@ -122,19 +122,23 @@ class Recorder:
         self._unsaved_data.clear()
         return saved
 
-    def take_up_attempts(self, running: Sequence[int], waiting: Sequence[int]) -> dict[int, int]:
+    def take_up_attempts(
+        self, running: Sequence[int], waiting: Sequence[int], slices: Mapping[int, int]
+    ) -> dict[int, int]:
         """Open an attempt of trials that run on from an earlier process.
 
         Args:
             running: Their indices.
             waiting: Indices of all trials to look at.
+            slices: How many slices of a trial are frozen, by index.
 
         Returns:
-            How many attempts in a row were lost with their process, by index of ``waiting``.
+            How many attempts in a row were lost with their process and without progress, by index
+            of ``waiting``.
         """
 
         def write(connection: Connection) -> dict[int, int]:
-            self._open_attempts(connection, running)
+            self._open_attempts(connection, running, slices)
             return attempts.lost_in_a_row(connection, self.record.experiment_id, waiting)
 
         return self.store.transact(write, lease=self.lease)
@@ -177,9 +181,18 @@ class Recorder:
         """Give the lease back."""
         self.store.transact(lambda connection: leases.release(connection, self.lease))
 
-    def _open_attempts(self, connection: Connection, indices: Sequence[int]) -> None:
+    def _open_attempts(
+        self,
+        connection: Connection,
+        indices: Sequence[int],
+        slices: Mapping[int, int] | None = None,
+    ) -> None:
         lost = attempts.open_attempts(
-            connection, self.record.experiment_id, indices, token=self.lease.token
+            connection,
+            self.record.experiment_id,
+            indices,
+            token=self.lease.token,
+            slices=slices or {},
         )
         events.record_lost(connection, self.record.id, lost)
 

@@ -286,6 +286,8 @@ class Scheduler(Orchestrator):
             if self._rest(0.05):
                 return [], []
         existing, new = super()._prepare_trials(max_new_trials)
+        # Attached trials count towards the total, too.
+        existing = existing[: self._num_remaining_requested_trials or None]
         if self._recorder is not None and (existing or new):
             self._recorder.save_candidates(
                 self.experiment, self.generation_strategy, new=new, existing=existing
@@ -387,6 +389,13 @@ class Scheduler(Orchestrator):
             if rows:
                 self._fetched[index] = rows
         return results
+
+    def _num_bad_in_orchestrator(self) -> int:
+        # Of the whole campaign: one more trial that fails does not make it a failure.
+        return len(self.failed_abandoned_trial_indices)
+
+    def _num_ran_in_orchestrator(self) -> int:
+        return len(self.experiment.trials)
 
     def _abort_optimization(self, num_preexisting_trials: int) -> dict[str, Any]:
         # Results that are there but not polled yet would otherwise be computed again.

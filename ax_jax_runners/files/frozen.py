@@ -80,6 +80,11 @@ class FrozenFolder:
             except (ArtifactCorrupt, OSError) as error:
                 _LOG.warning("A frozen state is passed over: %s", error)
 
+    def newest(self, key: str) -> int | None:
+        """The number of the newest generation, whole or not; None where there is none."""
+        generations = self._generations(self._place(key))
+        return int(generations[-1].stem) if generations else None
+
     def discard(self, key: str) -> None:
         """Remove everything of a key."""
         shutil.rmtree(self._place(key), ignore_errors=True)

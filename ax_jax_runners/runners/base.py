@@ -197,6 +197,11 @@ class TaskRunner(StorableRunner):
         if requests:
             self.execution.release(requests)
 
+    def slices_frozen(self, trial: BaseTrial) -> int:
+        """How many slices of a trial, over all its arms, a killed process would not lose."""
+        frozen = None if isinstance(self._task, UnboundTask) else self.frozen_arms(self._task)
+        return 0 if frozen is None else sum(map(frozen.slices, self._requests(trial)))
+
     def close(self) -> None:
         """End worker processes and the like. A later poll goes on, from the frozen states."""
         if self._execution is not None:

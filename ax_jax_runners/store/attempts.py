@@ -15,9 +15,21 @@ PROCESS_ENDED = "its process ended before the result"
 
 
 def open_attempts(
-    connection: Connection, experiment_id: int, trials: Sequence[int], *, token: int
+    connection: Connection,
+    experiment_id: int,
+    trials: Sequence[int],
+    *,
+    token: int,
+    slices: Mapping[int, int] | None = None,
 ) -> dict[int, int]:
     """Record that these trials are about to run; attempts left open by a dead run are closed.
+
+    Args:
+        connection: The unit of work.
+        experiment_id: Database id of the experiment.
+        trials: Their indices.
+        token: Fencing token of the lease under which they run.
+        slices: How far a trial had come when its process died, by index.
 
     Returns:
         The number of the attempt that was left open, by trial index.
@@ -40,9 +52,15 @@ def open_attempts(
             select(attempt.c.trial_index, attempt.c.attempt).where(left_open)
         )
         lost = {index: number for index, number in found}
-        connection.execute(
-            update(attempt).where(left_open).values(status="lost", reason=PROCESS_ENDED, ended=now)
-        )
+        reasons: dict[str, list[int]] = {}
+        for index in lost:
+            reasons.setdefault(_lost_after((slices or {}).get(index, 0)), []).append(index)
+        for reason, indices in reasons.items():
+            connection.execute(
+                update(attempt)
+                .where(left_open, attempt.c.trial_index.in_(indices))
+                .values(status="lost", reason=reason, ended=now)
+            )
     connection.execute(
         insert(attempt),
         [
@@ -109,6 +127,7 @@ def lost_in_a_row(
 ) -> dict[int, int]:
     """How many of the latest attempts at each of these trials were lost one after the other.
 
+    Only those count that ended at the same point: a trial that came further is on its way.
     Attempts that are still open do not count: ask after `open_attempts`, which closes those of a
     dead process.
     """
@@ -116,7 +135,7 @@ def lost_in_a_row(
     if not indices:
         return counts
     rows = connection.execute(
-        select(attempt.c.trial_index, attempt.c.status)
+        select(attempt.c.trial_index, attempt.c.status, attempt.c.reason)
         .where(
             attempt.c.experiment_id == experiment_id,
             attempt.c.trial_index.in_(indices),
@@ -125,12 +144,17 @@ def lost_in_a_row(
         .order_by(attempt.c.trial_index, attempt.c.attempt.desc())
     )
     settled = set()
-    for index, status in rows:
-        if status != "lost":
+    latest: dict[int, str | None] = {}
+    for index, status, reason in rows:
+        if status != "lost" or latest.setdefault(index, reason) != reason:
             settled.add(index)
         elif index not in settled:
             counts[index] += 1
     return counts
+
+
+def _lost_after(slices: int) -> str:
+    return PROCESS_ENDED if not slices else f"{PROCESS_ENDED}, after {slices} slices"
 
 
 def read_repeated(connection: Connection, experiment_id: int) -> Sequence[Row[Any]]:

@@ -118,9 +118,7 @@ def run(folder: Path, trials: int, slots: int, *, profile: bool = False) -> tupl
         int((frame["status"] == "FAILED").sum()),
         float(busy / (slots * clock)),
     )
-    history = json.dumps(
-        [frame.to_dict(orient="list"), campaign.to_frame().to_dict(orient="list")]
-    )
+    history = json.dumps([frame.to_dict(orient="list"), campaign.to_frame().to_dict(orient="list")])
     store.close()
     return timing, history
 

@@ -103,6 +103,10 @@ class FrozenArms:
         """Whether there is anything of an arm; cheap."""
         return self._exists and (self._folder.folder / self.key(request)).is_dir()
 
+    def slices(self, request: ArmRequest) -> int:
+        """How many slices of an arm are frozen; 0 where there is nothing."""
+        return (self._folder.newest(self.key(request)) or 0) if self.holds(request) else 0
+
     def discard(self, request: ArmRequest) -> None:
         """Remove the states of an arm."""
         if self._exists:
