@@ -13,13 +13,16 @@ from typing import Any
 from ax.adapter.registry import Generators
 from ax.api.utils.generation_strategy_dispatch import choose_generation_strategy
 from ax.api.utils.structs import GenerationStrategyDispatchStruct
-from ax.core.parameter import ParameterType, RangeParameter
+from ax.core.parameter import ChoiceParameter, Parameter, ParameterType, RangeParameter
 from ax.core.search_space import SearchSpace
 from ax.generation_strategy.generation_node import GenerationNode
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.generation_strategy.generator_spec import GeneratorSpec
 
 from ax_jax_runners.errors import ConfigurationError
+
+# A point is missed by so many quasi-random draws with a probability of 1e-13.
+_DRAWS_PER_POINT, _FEWEST_DRAWS, _MOST_DRAWS = 30, 200, 10_000
 
 NAMES = ("auto", "sobol", "fast", "quality")
 
@@ -86,15 +89,34 @@ def is_quasi_random(node: GenerationNode) -> bool:
 def _quasi_random(node: GenerationNode, search_space: SearchSpace, seed: int) -> GenerationNode:
     """A Sobol node that compares with earlier arms only where a point can come twice."""
     repeats = not _has_continuous(search_space)
-    options: dict[str, Any] = {"seed": seed, "deduplicate": repeats}
+    spec = GeneratorSpec(
+        generator_enum=Generators.SOBOL,
+        generator_kwargs={"seed": seed, "deduplicate": repeats},
+        generator_gen_kwargs=_search_for_new_points(search_space) if repeats else {},
+    )
     return GenerationNode(
         name=node.name,
-        generator_specs=[GeneratorSpec(generator_enum=Generators.SOBOL, generator_kwargs=options)],
+        generator_specs=[spec],
         transition_criteria=node.transition_criteria,
         pausing_criteria=node.pausing_criteria,
         should_deduplicate=repeats,
         suggested_experiment_status=node.suggested_experiment_status,
     )
+
+
+def _search_for_new_points(search_space: SearchSpace) -> dict[str, Any]:
+    """Bound the draws after which all points count as tried; Ax's 10,000 take a minute."""
+    points = math.prod(_count(parameter) for parameter in search_space.parameters.values())
+    draws = min(max(_DRAWS_PER_POINT * points, _FEWEST_DRAWS), _MOST_DRAWS)
+    return {"model_gen_options": {"max_rs_draws": draws}}
+
+
+def _count(parameter: Parameter) -> int:
+    if isinstance(parameter, ChoiceParameter):
+        return len(parameter.values)
+    if isinstance(parameter, RangeParameter):
+        return int(parameter.upper) - int(parameter.lower) + 1
+    return 1
 
 
 def _start_length(search_space: SearchSpace, batch_size: int) -> int:

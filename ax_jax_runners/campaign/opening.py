@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ax_jax_runners.campaign.choosing_runners import make_runner
 from ax_jax_runners.errors import AxJaxError, ConfigurationError
 from ax_jax_runners.store import Store
 from ax_jax_runners.store.engine import open_engines, sqlite_file
@@ -87,10 +88,11 @@ def open_campaign(
 
     task = make_task(settings.task, settings.task_options, settings.overrides())
     objective = settings.objective or _own_objective(settings.task, task)
+    runner = make_runner(settings.runner, settings.runner_options, task, seed=settings.seed)
     opened = Store.open(store or settings.store, artifacts=artifacts or settings.artifacts)
     return Campaign(
         settings.name,
-        task,
+        runner=runner,
         objective=objective,
         outcome_constraints=_constraints(settings),
         store=opened,

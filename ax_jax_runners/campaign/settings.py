@@ -138,6 +138,16 @@ class CampaignSettings(_Table):
     early_stopping: EarlyStopping | None = Field(
         None, description="a table with a rule that ends long trials early"
     )
+    runner: Literal[
+        "JaxRunner", "WorkerJaxRunner", "SingleRunningTrialJaxRunner", "SimulatedBackendJaxRunner"
+    ] = Field(
+        "JaxRunner",
+        description="'JaxRunner', 'WorkerJaxRunner', 'SingleRunningTrialJaxRunner' or "
+        "'SimulatedBackendJaxRunner'",
+    )
+    runner_options: dict[str, Any] = Field(
+        {}, description="a table of keyword arguments of the runner"
+    )
     task_options: dict[str, Any] = Field({}, description="a table of keyword arguments of the task")
     parameters: dict[str, ParameterOverride] = Field(
         {}, description="a table with one table for each parameter to override"

@@ -41,6 +41,20 @@ seed = 0
 # Seconds after which a run starts nothing new.
 # timeout = 3600
 
+# Where trials run: "JaxRunner" (in this process), "WorkerJaxRunner" (worker processes, Dask or
+# Slurm), "SingleRunningTrialJaxRunner" (one at a time), "SimulatedBackendJaxRunner" (virtual time).
+# runner = "WorkerJaxRunner"
+
+# Keyword arguments of the runner.
+# [runner_options]
+# workers = 2
+# time_limit = 3600
+
+# Long trials that fall behind are ended early: the rule is "percentile" or "threshold".
+# [early_stopping]
+# rule = "percentile"
+# percentile = 50
+
 # Keyword arguments of the task.
 [task_options]
 variant = "four"
