@@ -390,12 +390,13 @@ class Scheduler(Orchestrator):
                 self._fetched[index] = rows
         return results
 
-    def _num_bad_in_orchestrator(self) -> int:
-        # Of the whole campaign: one more trial that fails does not make it a failure.
-        return len(self.failed_abandoned_trial_indices)
-
-    def _num_ran_in_orchestrator(self) -> int:
-        return len(self.experiment.trials)
+    def _check_if_failure_rate_exceeded(self, force_check: bool = False) -> bool:
+        """As Ax, and of the whole experiment: one more trial that fails makes no failure of it."""
+        if not super()._check_if_failure_rate_exceeded(force_check):
+            return False
+        rate = len(self.failed_abandoned_trial_indices) / len(self.experiment.trials)
+        self._failure_rate_has_been_exceeded = rate > self.options.tolerated_trial_failure_rate
+        return self._failure_rate_has_been_exceeded
 
     def _abort_optimization(self, num_preexisting_trials: int) -> dict[str, Any]:
         # Results that are there but not polled yet would otherwise be computed again.

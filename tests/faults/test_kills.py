@@ -14,7 +14,7 @@ from tests.faults.records import Records
 pytestmark = pytest.mark.fault(1)
 
 BATCH = 2
-RANDOM_KILLS = 30
+RANDOM_KILLS = 15
 
 
 def summarise(bench: Bench, records: Records) -> str:
@@ -43,6 +43,9 @@ def finish(bench: Bench, total: int) -> Records:
     return records
 
 
+@pytest.mark.parametrize(
+    "store_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_kill_between_any_two_writes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run(BATCH, batch_size=BATCH).code == 0
     # One batch, as a process lives it that opens the campaign again; the batch before and the one

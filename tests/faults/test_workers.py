@@ -304,7 +304,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.fault(1)
-@pytest.mark.parametrize("end", ["killed", "exited"])
+@pytest.mark.parametrize("end", ["killed", pytest.param("exited", marks=pytest.mark.slow)])
 @pytest.mark.fault(1, 20)
 def test_no_worker_outlives_the_scheduler(tmp_path, end) -> None:
     log = tmp_path / "log"

@@ -168,6 +168,7 @@ def test_ctrl_c_and_stop_lose_nothing(folder: Path) -> None:
     assert status()["repeated"] == {}
 
 
+@pytest.mark.slow
 def test_a_second_shell_takes_over(folder: Path) -> None:
     # Long enough for a second process to start on a loaded machine.
     (folder / "c.toml").write_text(FILE.format(trials=2000, seconds=0.2))

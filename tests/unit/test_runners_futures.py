@@ -297,6 +297,7 @@ def test_a_trial_that_always_kills_its_worker_fails(
     until(lambda: execution.capacity() == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.fault(3)
 def test_a_trial_that_hangs_is_ended_at_its_limit(
@@ -313,6 +314,7 @@ def test_a_trial_that_hangs_is_ended_at_its_limit(
     assert results(execution, requests(2))  # both workers are there again
 
 
+@pytest.mark.slow
 def test_a_user_s_executor_is_given_up_on_at_the_limit(open_here: Open) -> None:
     with ThreadPoolExecutor(2) as threads:
         between = open_here(Walk(slices=100_000, pause=0.02), threads, time_limit=3.0)

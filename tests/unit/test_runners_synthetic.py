@@ -54,7 +54,13 @@ def test_trials_do_not_share_the_metadata_that_was_given() -> None:
     assert metadata[1]["dummy_metadata"] == runner.dummy_metadata == {"tags": ["a"]}
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    "problem",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("branin", "gardner", "zdt1")))
+        for name in PROBLEMS
+    ],
+)
 def test_every_test_function_runs_as_it_does_under_a_jax_runner(problem: str) -> None:
     several = trials(problem=problem)
     found = recorded(SyntheticJaxRunner(problem, noise_sd=0.5, seed=3).run_multiple(several))
