@@ -7,6 +7,7 @@ BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 UNFINISHED := .venv/.unfinished
+QUICK := tests/unit tests/properties tests/packaging
 
 # A name may exist without a usable interpreter behind it (pyenv), so each candidate is run.
 SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
@@ -61,7 +62,11 @@ lint: $(DEV) ## Check style, types and the direction of imports
 
 .PHONY: test
 test: lint ## Check everything and run the tests, except the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	@# Two halves at once, about a core for each; the report of the second follows the first.
+	@other= log=$$(mktemp); trap 'kill $$other 2>/dev/null || true; rm -f "$$log"' EXIT; status=0; \
+	$(BIN)/python -m pytest -m "not slow" $(QUICK) >"$$log" 2>&1 & other=$$!; \
+	$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(QUICK)) || status=$$?; \
+	wait $$other || status=$$?; cat "$$log"; exit $$status
 
 .PHONY: test-all
 test-all: lint ## Check everything and run all tests

@@ -75,13 +75,16 @@ class FaultTable:
     def lines(self) -> list[str]:
         """The table, its head first."""
         head = f"{'#':>2}  {'fault':<36}" + "".join(f"{name:>13}" for name in DATABASES)
-        return [f"{head}{'seconds':>9}", *(self._line(number) for number in FAULTS)]
+        lines = {number: self._line(number) for number in FAULTS}
+        absent = [str(number) for number, line in lines.items() if line is None]
+        last = [f"not run: {', '.join(absent)}"] if absent else []
+        return [f"{head}{'seconds':>9}", *filter(None, lines.values()), *last]
 
-    def _line(self, number: int) -> str:
+    def _line(self, number: int) -> str | None:
         begin = f"{number:>2}  {FAULTS[number]:<36}"
         counts = [self._counts.get((number, name), Counter()) for name in DATABASES]
         if not any(count["passed"] or count["failed"] for count in counts):
-            return f"{begin}      not run"
+            return None
         cells = (
             " / ".join(str(count[name]) for name in _OUTCOMES) if count else "-" for count in counts
         )
