@@ -89,7 +89,9 @@ def _show(overview: Overview) -> None:
     total = "" if overview.total_trials is None else f" of {overview.total_trials}"
     say(f"Trials: {overview.begun}{total} begun ({counts or 'none yet'})")
     if overview.running:
-        say(f"Running now: {_running(overview)}")
+        # Without an owner they wait, in their frozen states, for the next run.
+        what = "Running now" if overview.owner else "In the middle, to go on with"
+        say(f"{what}: {_running(overview)}")
     if overview.repeated:
         say(f"Run again after an interruption: {sum(overview.repeated.values())} trials")
     if overview.best is not None:
