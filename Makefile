@@ -62,8 +62,9 @@ lint: $(DEV) ## Check style, types and the direction of imports
 
 .PHONY: test
 test: lint ## Check everything and run the tests, except the slow ones
-	@# Two halves at once, about a core for each; the report of the second follows the first.
-	@other= log=$$(mktemp); trap 'kill $$other 2>/dev/null || true; rm -f "$$log"' EXIT; status=0; \
+	@# Two halves at once, about a core for each; the report of the second follows the first. Without
+	@# set -m a job in the background would not hear SIGINT, nor would the processes that it starts.
+	@set -m; other= log=$$(mktemp); trap 'kill $$other 2>/dev/null || true; rm -f "$$log"' EXIT; status=0; \
 	$(BIN)/python -m pytest -m "not slow" $(QUICK) >"$$log" 2>&1 & other=$$!; \
 	$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(QUICK)) || status=$$?; \
 	wait $$other || status=$$?; cat "$$log"; exit $$status
