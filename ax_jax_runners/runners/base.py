@@ -17,7 +17,6 @@ from ax.core.trial_status import TrialStatus
 from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.binding import raise_unbound
 from ax_jax_runners.runners.execution import ArmRequest, Execution, FrozenArms, TrialKey
-from ax_jax_runners.runners.execution.frozen_arms import FROZEN
 from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes, encode_outcomes
 from ax_jax_runners.runners.sentences import bounded
 from ax_jax_runners.runners.stored import StorableRunner
@@ -216,7 +215,7 @@ class TaskRunner(StorableRunner):
         """Where the states of long trials are frozen between slices."""
         if self.directory is None:
             return None
-        return FrozenArms(task, seed=self.seed, folder=Path(self.directory) / FROZEN)
+        return FrozenArms.in_directory(task, seed=self.seed, directory=self.directory)
 
     @property
     def run_metadata_report_keys(self) -> list[str]:

@@ -19,6 +19,4 @@ class JaxRunner(TaskRunner):
 
     def start_execution(self, task: Task) -> Execution:
         """Return an execution in this process; arrays and states are kept in ``directory``."""
-        return InProcessExecution(
-            task, seed=self.seed, files=self.files, frozen=self.frozen_arms(task)
-        )
+        return InProcessExecution.in_directory(task, seed=self.seed, directory=self.directory)

@@ -79,9 +79,7 @@ class SingleRunningTrialJaxRunner(SingleRunningTrialMixin, TaskRunner):
 
     def start_execution(self, task: Task) -> Execution:
         """Return an execution in this process that takes one trial at a time."""
-        return _SingleExecution(
-            task, seed=self.seed, files=self.files, frozen=self.frozen_arms(task)
-        )
+        return _SingleExecution.in_directory(task, seed=self.seed, directory=self.directory)
 
 
 class _SingleExecution(InProcessExecution):

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from ax_jax_runners.errors import AxJaxError
 from ax_jax_runners.files import FrozenFolder
@@ -19,8 +20,7 @@ from ax_jax_runners.tasks.freezing import freeze, thaw
 _LOG = logging.getLogger("ax_jax_runners.runners")
 _WRITERS = 8
 
-FROZEN = "frozen"
-"""Folder of frozen states in a runner's directory."""
+_FOLDER = "frozen"
 
 
 class FrozenArms:
@@ -43,6 +43,11 @@ class FrozenArms:
         self._folder = FrozenFolder(folder)
         self._digest: str | None = None
         self._complained = False
+
+    @classmethod
+    def in_directory(cls, task: Task, *, seed: int, directory: str | Path) -> Self:
+        """Return the states in a runner's directory, the same ones in every process."""
+        return cls(task, seed=seed, folder=Path(directory) / _FOLDER)
 
     def key(self, request: ArmRequest) -> str:
         """The name of an arm's states: 64 hexadecimal digits."""

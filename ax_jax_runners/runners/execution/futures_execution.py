@@ -22,7 +22,7 @@ from typing import Any
 from ax_jax_runners.errors import AxJaxError, EvaluationError
 from ax_jax_runners.runners.execution.attempts import Attempt, PendingTrial
 from ax_jax_runners.runners.execution.engine import Engine
-from ax_jax_runners.runners.execution.frozen_arms import FROZEN, FrozenArms
+from ax_jax_runners.runners.execution.frozen_arms import FrozenArms
 from ax_jax_runners.runners.execution.mailbox import Mailbox
 from ax_jax_runners.runners.execution.processes.environment import COMPILED, jax_configuration
 from ax_jax_runners.runners.execution.processes.payload import pack_task
@@ -74,8 +74,8 @@ class FuturesExecution:
         self._directory = None if directory is None else Path(directory).absolute()
         self._temporary: Path | None = None
         self._remove_temporary: Callable[[], Any] = lambda: None
-        self._frozen = FrozenArms(
-            task, seed=seed, folder=(self._directory or Path(tempfile.gettempdir())) / FROZEN
+        self._frozen = FrozenArms.in_directory(
+            task, seed=seed, directory=self._directory or tempfile.gettempdir()
         )
         self._job = TrialJob(
             task=pack_task(task),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import jax
 
@@ -51,6 +52,18 @@ class InProcessExecution:
         self._frozen = frozen
         self._batches: list[Batch] = []
         self._outcomes: dict[ArmKey, ArmOutcome] = {}
+
+    @classmethod
+    def in_directory(cls, task: Task, *, seed: int, directory: str | Path | None) -> Self:
+        """Return an execution that keeps arrays and states in a runner's directory, if any."""
+        if directory is None:
+            return cls(task, seed=seed)
+        return cls(
+            task,
+            seed=seed,
+            files=FileStore(Path(directory)),
+            frozen=FrozenArms.in_directory(task, seed=seed, directory=directory),
+        )
 
     def submit(self, requests: Sequence[ArmRequest]) -> Mapping[ArmKey, ArmOutcome]:
         """Begin or thaw all arms and do a slice of each; see `Execution.submit`."""

@@ -22,8 +22,6 @@ from typing import Any
 import jax
 
 from ax_jax_runners.errors import EvaluationError
-from ax_jax_runners.files import FileStore
-from ax_jax_runners.runners.execution.frozen_arms import FROZEN, FrozenArms
 from ax_jax_runners.runners.execution.in_process import InProcessExecution
 from ax_jax_runners.runners.execution.mailbox import Mailbox
 from ax_jax_runners.runners.execution.protocol import ArmRequest
@@ -118,11 +116,7 @@ def _run(job: TrialJob, mailbox: Mailbox | None) -> list[ArmOutcome]:
 def _execution(job: TrialJob) -> InProcessExecution:
     _configure(job.jax)
     task = _unpickled(job.task, job.path)
-    if job.directory is None:
-        return InProcessExecution(task, seed=job.seed)
-    folder = Path(job.directory)
-    frozen = FrozenArms(task, seed=job.seed, folder=folder / FROZEN)
-    return InProcessExecution(task, seed=job.seed, files=FileStore(folder), frozen=frozen)
+    return InProcessExecution.in_directory(task, seed=job.seed, directory=job.directory)
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.runners.execution.frozen_arms import FrozenArms
 from ax_jax_runners.runners.execution.processes.book import JobBook
 from ax_jax_runners.runners.execution.processes.environment import (
     WorkerOptions,
@@ -17,7 +18,7 @@ from ax_jax_runners.runners.execution.processes.environment import (
     worker_environment,
 )
 from ax_jax_runners.runners.execution.processes.limits import Limits
-from ax_jax_runners.runners.execution.processes.messages import Setup, frozen_arms
+from ax_jax_runners.runners.execution.processes.messages import Setup
 from ax_jax_runners.runners.execution.processes.payload import pack_task
 from ax_jax_runners.runners.execution.processes.process import Inbox, WorkerProcess
 from ax_jax_runners.runners.execution.processes.supervisor import Supervisor
@@ -75,7 +76,11 @@ class ProcessExecution:
             parent=os.getpid(),
         )
         self._workers = workers
-        self._frozen = None if directory is None else frozen_arms(task, seed, directory)
+        self._frozen = (
+            None
+            if directory is None
+            else FrozenArms.in_directory(task, seed=seed, directory=directory)
+        )
         self._book = JobBook()
         self._supervisor = Supervisor(
             functools.partial(_start_worker, setup, options, workers),

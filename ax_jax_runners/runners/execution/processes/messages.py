@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from ax_jax_runners.runners.execution.frozen_arms import FROZEN, FrozenArms
 from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest
 from ax_jax_runners.runners.outcome import ArmOutcome
-from ax_jax_runners.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,6 @@ class Setup:
     directory: str | None
     jax: Mapping[str, Any]
     parent: int
-
-
-def frozen_arms(task: Task, seed: int, directory: str) -> FrozenArms:
-    """Return the frozen states in a directory, the same ones at both ends."""
-    return FrozenArms(task, seed=seed, folder=Path(directory) / FROZEN)
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import jax
 
-from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.execution.in_process import InProcessExecution
-from ax_jax_runners.runners.execution.processes.messages import (
-    Report,
-    Setup,
-    Start,
-    Stop,
-    frozen_arms,
-)
+from ax_jax_runners.runners.execution.processes.messages import Report, Setup, Start, Stop
 from ax_jax_runners.runners.execution.protocol import ArmKey
 from ax_jax_runners.runners.outcome import ArmOutcome
 from ax_jax_runners.runners.sentences import describe_error
@@ -120,14 +112,7 @@ def _execution(setup: Setup) -> InProcessExecution:
     for name, value in setup.jax.items():
         jax.config.update(name, value)
     task = pickle.loads(setup.task)  # noqa: S301  sent in memory by our own parent
-    if setup.directory is None:
-        return InProcessExecution(task, seed=setup.seed)
-    return InProcessExecution(
-        task,
-        seed=setup.seed,
-        files=FileStore(Path(setup.directory)),
-        frozen=frozen_arms(task, setup.seed, setup.directory),
-    )
+    return InProcessExecution.in_directory(task, seed=setup.seed, directory=setup.directory)
 
 
 def _tell(outgoing: BinaryIO, report: Report) -> None:
