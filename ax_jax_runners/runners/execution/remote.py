@@ -121,9 +121,13 @@ def _execution(job: TrialJob) -> InProcessExecution:
 
 @functools.lru_cache(maxsize=8)
 def _unpickled(task: bytes, path: tuple[str, ...]) -> Task:
-    """Return the task; kept, because its compiled programs live with it."""
+    """Return the task; kept, because its compiled programs live with it.
+
+    The job around it came pickled, too: by the executor's own connection or, on Slurm, in a file
+    that submitit wrote into the runner's directory. Only outcomes, plain JSON, go the other way.
+    """
     sys.path.extend(entry for entry in path if entry not in sys.path)
-    return pickle.loads(task)  # noqa: S301 (from memory of the process that sent the job)
+    return pickle.loads(task)  # noqa: S301  as far to be trusted as the job that it came in
 
 
 def _configure(values: Mapping[str, Any]) -> None:
