@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ax_jax_runners.evaluation.constraints import Constraint, Violation
 from ax_jax_runners.evaluation.evaluator import Evaluation, FeatureEvaluator
 
 if TYPE_CHECKING:
     from ax_jax_runners.evaluation.paramrf import from_paramrf
 
-__all__ = ["Evaluation", "FeatureEvaluator", "from_paramrf"]
+__all__ = ["Constraint", "Evaluation", "FeatureEvaluator", "Violation", "from_paramrf"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,24 @@
+"""Random walks: from one parameter vector to the region of all that are compatible."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ax_jax_runners.evaluation.constraints import Constraint, Violation
+from ax_jax_runners.exploration.box import SearchBox
+from ax_jax_runners.exploration.region import Region
+
+if TYPE_CHECKING:
+    from ax_jax_runners.exploration.isf import RW
+
+# What needs pandas is loaded when it is asked for.
+_LATER = {"RW": "isf"}
+
+__all__ = ["RW", "Constraint", "Region", "SearchBox", "Violation"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,108 @@
+"""The set of parameter vectors that are compatible with all constraints."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.evaluation import FeatureEvaluator
+from ax_jax_runners.evaluation.constraints import Constraint, Violation, feature_of
+from ax_jax_runners.exploration.box import SearchBox
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where the violation of the constraints is at most 0, within the search box.
+
+    Attributes:
+        evaluator: Gives the features.
+        constraints: Their targets.
+        params_to_explore: Which parameters vary; None for all free ones.
+    """
+
+    evaluator: FeatureEvaluator
+    constraints: tuple[Constraint, ...]
+    params_to_explore: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parts.
+
+        Raises:
+            ConfigurationError: Something else than an evaluator, or constraints or names that
+                cannot be used.
+        """
+        if not isinstance(self.evaluator, FeatureEvaluator):
+            raise ConfigurationError(
+                f"The evaluator is a {type(self.evaluator).__name__}; give a FeatureEvaluator."
+            )
+        given = self.constraints
+        listed = tuple(given) if isinstance(given, Iterable) else (given,)
+        object.__setattr__(self, "constraints", Violation(listed).constraints)
+        box = SearchBox(self.evaluator.space, self.params_to_explore)
+        object.__setattr__(self, "params_to_explore", box.params_to_explore)
+
+    @property
+    def violation(self) -> Violation:
+        """The violation as a function of features."""
+        return Violation(self.constraints)
+
+    @functools.cached_property
+    def box(self) -> SearchBox:
+        """The coordinates of the explored parameters."""
+        return SearchBox(self.evaluator.space, self.params_to_explore)
+
+    def violations(self, theta: ArrayLike, *, seed: int = 0) -> np.ndarray:
+        """Evaluate the violation of many parameter vectors.
+
+        Args:
+            theta: (B, d), physical units.
+            seed: For a stochastic simulator.
+
+        Returns:
+            (B,) float64; infinite where a constrained feature is not finite, or where a linear
+            constraint of the space does not hold.
+        """
+        rows = np.asarray(theta, dtype=np.float64)
+        keys = None
+        if self.evaluator.stochastic:
+            keys = jax.random.split(jax.random.key(seed), len(rows))
+        found = self.evaluator.evaluate(rows, keys)
+        with jax.enable_x64(True):
+            graded = jax.vmap(self.violation)(found.features)
+            held = jax.vmap(lambda row: jax.numpy.asarray(self.box.holds(row)))(rows)
+        finite = np.isfinite(rows).all(axis=1)
+        return np.where(np.asarray(held) & finite, np.asarray(graded, dtype=np.float64), np.inf)
+
+    def inside(self, theta: ArrayLike) -> np.ndarray:
+        """Say which parameter vectors (B, d) are inside, (B,) bool."""
+        return self.violations(theta) <= 0
+
+    def unit_violations(self, seed_theta: ArrayLike | None = None) -> Any:
+        """Return the violation as a function of unit coordinates, (B, dimension) to (B,).
+
+        Args:
+            seed_theta: (d,), values of the free parameters that are not explored.
+        """
+        return lambda unit: self.violations(self.box.to_theta(unit, seed_theta))
+
+    def explain(self, theta: ArrayLike) -> str:
+        """Say which constraints a parameter vector (d,) violates, and by which values."""
+        row = np.asarray(theta, dtype=np.float64)
+        keys = jax.random.split(jax.random.key(0), 1) if self.evaluator.stochastic else None
+        features = self.evaluator.evaluate(row[None], keys).features
+        parts = []
+        for item in self.constraints:
+            value = feature_of(features, item.feature)[0]
+            if not float(item.violation(value)) <= 0:
+                shown = f"{value:.6g}" if np.ndim(value) == 0 else f"an array of {np.shape(value)}"
+                parts.append(f"{item.sentence} (found {shown})")
+        return "; ".join(parts) or "every constraint holds"
