@@ -95,7 +95,7 @@ LAYOUT = {
     "template": "plotly_white",
     "width": 900,
     "margin": {"l": 60, "r": 20, "t": 60, "b": 50},
-    "legend": {"orientation": "h", "x": 0, "y": 1.12},
+    "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
 }
 
 
@@ -118,14 +118,13 @@ def draw_bars(schedule, title):
             x=rows["ended"] - rows["started"],
             base=rows["started"],
             orientation="h",
+            width=0.9,
             name=status.lower(),
             customdata=rows["trial_index"],
             hovertemplate="trial %{customdata}: day %{base:.1f} to %{x:.1f}",
             marker={"color": COLOURS[status], "line": {"color": "white", "width": 0.5}},
         )
-    figure.update_layout(
-        **LAYOUT, title=title, height=480, barmode="overlay", bargap=0.1, xaxis_title="day"
-    )
+    figure.update_layout(**LAYOUT, title=title, height=480, barmode="overlay", xaxis_title="day")
     figure.update_yaxes(title="slot", autorange="reversed")
     return figure
 
