@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +40,14 @@ def say(sentence: str) -> None:
     typer.echo(sentence)
 
 
-def grid(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table whose first column is bold."""
+def grid(
+    title: str | None,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    unbroken: Collection[str] = (),
+) -> Table:
+    """A table whose first column is bold; cells of ``unbroken`` columns stay on one line."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -49,7 +55,8 @@ def grid(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obje
     heading = None if title is None else escape(title)
     table = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(name, style="bold" if number == 0 else None, overflow="fold")
+        style = "bold" if number == 0 else None
+        table.add_column(name, style=style, overflow="fold", no_wrap=name in unbroken)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table

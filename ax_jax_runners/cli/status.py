@@ -101,18 +101,17 @@ def _show(overview: Overview) -> None:
         print_table(grid("Latest failures", ["trial", "reason"], rows[:_SHOWN]))
     if overview.happenings:
         rows = [
-            (
-                clock(each.time),
-                each.kind,
-                each.trial_index,
-                each.attempt,
-                change(each),
-                None if each.reason is None else one_line(each.reason, _LONGEST_REASON),
-            )
+            (clock(each.time), each.trial_index, each.attempt, _happening(each))
             for each in overview.happenings
         ]
-        columns = ["time", "event", "trial", "attempt", "from -> to", "reason"]
-        print_table(grid("Latest events", columns, rows))
+        columns = ["time", "trial", "attempt", "event"]
+        print_table(grid("Latest events", columns, rows, unbroken=columns[:3]))
+
+
+def _happening(event: Event) -> str:
+    """What happened and, on lines of its own, why: beside it a terminal has no room for that."""
+    what = change(event) or event.kind
+    return what if event.reason is None else f"{what}\n{one_line(event.reason, _LONGEST_REASON)}"
 
 
 def change(event: Event) -> str | None:

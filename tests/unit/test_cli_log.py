@@ -23,6 +23,7 @@ from ax_jax_runners import Campaign, JaxRunner, Parameter, ParameterSpace, Store
 from ax_jax_runners.campaign.overview import read_overview
 from ax_jax_runners.campaign.stopping import stop_campaign
 from ax_jax_runners.cli.app import app
+from ax_jax_runners.cli.output import clock
 from ax_jax_runners.store import events
 from ax_jax_runners.tasks import Progress
 
@@ -163,6 +164,23 @@ def test_status_shows_the_latest_changes_and_no_walls_of_text(url: str) -> None:
     latest = json.loads(result.stdout)["events"][-1]
     assert (latest["from_status"], latest["to_status"]) == ("COMPLETED", "FAILED")
     assert latest["reason"].endswith("the end")
+
+
+def test_an_event_of_status_stays_on_one_line_of_a_narrow_terminal(url: str) -> None:
+    arguments = ["status", "summing", "--store", url]
+    shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"}).stdout
+    latest = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["events"]
+    found = [line.split() for line in shown.split("Latest events")[1].splitlines()]
+    expected = []
+    for each in latest:
+        happened = [each["kind"]]
+        if each["to_status"] is not None:
+            happened = [each["from_status"] or "new", "->", each["to_status"]]
+        numbers = (each["trial_index"], each["attempt"])
+        about = ["-" if number is None else str(number) for number in numbers]
+        expected.append([*clock(each["time"]).split(), *about, *happened])
+    assert [line for line in found if line in expected] == expected
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_an_unknown_campaign_is_a_usage_error(url: str) -> None:
