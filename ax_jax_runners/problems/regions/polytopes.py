@@ -60,7 +60,7 @@ class Box(AnalyticRegion):
 
     def _contains(self, x: np.ndarray) -> np.ndarray:
         lower, upper = 0.5 - self.half_width, 0.5 + self.half_width
-        return ((x >= lower) & (x <= upper)).all(axis=-1)
+        return np.asarray(((x >= lower) & (x <= upper)).all(axis=-1))
 
 
 @dataclass(frozen=True)
