@@ -27,6 +27,10 @@ class InvalidFeatures(EvaluationError, TypeError):
     """A simulator that returned something other than finite-typed arrays of the expected shape."""
 
 
+class VolumeNotEstimated(EvaluationError, ArithmeticError):
+    """The volume of a region that was not reached, by what its violation told of the way."""
+
+
 class FeaturesNotConfigured(EvaluationError, RuntimeError):
     """Features were asked of an evaluator that has no function, or does not return that name."""
 
