@@ -6,7 +6,10 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _PREFIX = ".partial-"
 _ABANDONED_AFTER = 24 * 3600.0
@@ -26,18 +29,38 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: The folder is missing, read-only or full. The old content stays as it was.
     """
-    temporary = path.parent / f"{_PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with write_in_parts(path.parent, lambda: path.name) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def write_in_parts(folder: Path, name: Callable[[], str]) -> Iterator[BinaryIO]:
+    """Yield a stream whose content becomes a file of ``folder`` at the end, as `write_atomically`.
+
+    For files too large for memory, and for names that follow from the content.
+
+    Args:
+        folder: Where the file will be; must exist.
+        name: Called when everything is written; returns the file's name.
+
+    Yields:
+        A temporary file, open for writing and reading.
+
+    Raises:
+        OSError: The folder is missing, read-only or full. What had the name stays as it was.
+    """
+    temporary = folder / f"{_PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+        with os.fdopen(descriptor, "w+b") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, folder / name())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    _flush_folder(folder)
 
 
 def remove_leftovers(folder: Path) -> int:
