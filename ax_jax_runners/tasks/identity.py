@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from ax_jax_runners.tasks.features import FeatureTask
-from ax_jax_runners.tasks.fingerprint import Fingerprint, source_of
+from ax_jax_runners.evaluation.fingerprint import Fingerprint, source_of
 from ax_jax_runners.tasks.keys import KEY_IMPLEMENTATION
 from ax_jax_runners.tasks.stepwise import StepwiseTask
 from ax_jax_runners.tasks.unbound import UnboundTask
