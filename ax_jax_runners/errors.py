@@ -95,6 +95,10 @@ class ArtifactCorrupt(StoreError):
     """A stored file whose content does not have its recorded digest."""
 
 
+class SeedPointOutside(AxJaxError, ValueError):
+    """A seed point at which a walk cannot begin, because it is not compatible itself."""
+
+
 class CampaignError(AxJaxError):
     """A campaign that cannot go on."""
 
