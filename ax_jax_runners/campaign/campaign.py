@@ -25,7 +25,7 @@ from ax_jax_runners.campaign.options import RunOptions, check_timeout
 from ax_jax_runners.campaign.progress import ProgressLine
 from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.results import Best, best_of, to_frame
-from ax_jax_runners.campaign.scheduler import Scheduler, immediate_options
+from ax_jax_runners.campaign.scheduler import Scheduler
 from ax_jax_runners.errors import AxJaxError, CampaignError, ConfigurationError, StoreError
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store
@@ -309,17 +309,12 @@ class Campaign:
     def _drive(
         self, recorder: Recorder, total: int, timeout: float | None, progress: bool | None
     ) -> bool:
-        options = immediate_options(
-            self.options.batch_size,
-            early_stopping_strategy=self.options.early_stopping,
-            global_stopping_strategy=self.options.global_stopping,
-        )
         line = ProgressLine(self, total, started=time.monotonic(), show=progress)
         with line, interruptible(line.say_stopping) as asked:
             scheduler = Scheduler(
                 self.experiment,
                 self.generation_strategy,
-                options=options,
+                options=self.options.for_orchestrator(),
                 recorder=recorder,
                 seed=self.record.configuration["seed"],
             )

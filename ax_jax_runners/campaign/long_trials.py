@@ -86,14 +86,12 @@ class LongTrials:
 
     def with_news(self, trials: Iterable[BaseTrial]) -> set[int]:
         """Return the indices of trials whose record changed since they were asked for last."""
-        changed = set()
-        for trial in trials:
-            mark = _mark(trial)
-            # Trials of a runner that is not ours have no record to tell by.
-            if not mark or self._fetched.get(trial.index) != mark:
-                self._fetched[trial.index] = mark
-                changed.add(trial.index)
-        return changed
+        # Trials of a runner that is not ours have no record to tell by.
+        return {
+            trial.index
+            for trial in trials
+            if _has_changed(trial, self._fetched) or not arm_outcomes(trial)
+        }
 
     def to_write(self, running: Iterable[BaseTrial]) -> list[BaseTrial]:
         """Return the running trials with progress to write, at most every two seconds."""
@@ -101,13 +99,15 @@ class LongTrials:
         if now - self._last_write < PROGRESS_SECONDS:
             return []
         self._last_write = now
-        changed = []
-        for trial in running:
-            mark = _mark(trial)
-            if self._written.get(trial.index) != mark:
-                self._written[trial.index] = mark
-                changed.append(trial)
-        return changed
+        return [trial for trial in running if _has_changed(trial, self._written)]
+
+
+def _has_changed(trial: BaseTrial, marks: dict[int, tuple[object, ...]]) -> bool:
+    """Whether a trial's record is not as when last asked; keeps in ``marks`` how it is now."""
+    mark = _mark(trial)
+    has_changed = marks.get(trial.index) != mark
+    marks[trial.index] = mark
+    return has_changed
 
 
 def _mark(trial: BaseTrial) -> tuple[object, ...]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Any
 
 from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
+from ax.orchestration.orchestrator_options import OrchestratorOptions
 from ax.storage.json_store.decoder import object_from_json
 from ax.storage.json_store.encoder import object_to_json
 from ax.storage.registry_bundle import RegistryBundleBase
 
 from ax_jax_runners.campaign.early_stopping import decode_rule, encode_rule, fresh_rule
 from ax_jax_runners.errors import ConfigurationError
+
+TOLERATED_FAILURE_RATE = 0.9
+"""Failed trials are results too: a simulator may well fail in most of its box."""
 
 
 def check_timeout(timeout: float | None) -> None:
@@ -58,6 +63,14 @@ class RunOptions:
             )
         object.__setattr__(self, "early_stopping", fresh_rule(self.early_stopping))
 
+    def for_orchestrator(self) -> OrchestratorOptions:
+        """The same in Ax's terms; the timeout is our Scheduler's own."""
+        return immediate_options(
+            self.batch_size,
+            early_stopping_strategy=self.early_stopping,
+            global_stopping_strategy=self.global_stopping,
+        )
+
     def to_json(self, bundle: RegistryBundleBase) -> dict[str, Any]:
         stopping = self.global_stopping
         return {
@@ -88,3 +101,16 @@ class RunOptions:
             ),
             early_stopping=decode_rule(stored.get("early_stopping"), bundle),
         )
+
+
+def immediate_options(batch_size: int = 8, **options: Any) -> OrchestratorOptions:
+    """Options for runners that answer at once: whole batches, no waiting between polls."""
+    return OrchestratorOptions(
+        max_pending_trials=batch_size,
+        run_trials_in_batches=True,
+        min_seconds_before_poll=0.0,
+        init_seconds_between_polls=0,
+        tolerated_trial_failure_rate=TOLERATED_FAILURE_RATE,
+        logging_level=WARNING,
+        **options,
+    )

@@ -19,7 +19,6 @@ from ax_jax_runners.store import Store, attempts, campaigns, events, leases, obs
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.leases import Lease
 from ax_jax_runners.store.observations import ArtifactAddress, Observation
-from ax_jax_runners.store.owner import Owner
 
 TrialData = Mapping[int, Sequence[DataRow]]
 
@@ -215,19 +214,6 @@ class Recorder:
             for arm, outcome in arm_outcomes(trial).items()
             for name, sha256 in outcome.get("artifacts", {}).items()
         ]
-
-
-def take_lease(store: Store, record: CampaignRecord) -> Lease:
-    """Become the campaign's writer.
-
-    Raises:
-        LeaseHeld: A live process has it.
-    """
-    return store.transact(
-        lambda connection: leases.acquire(
-            connection, record.id, name=record.name, owner=Owner.current()
-        )
-    )
 
 
 def arm_outcomes(trial: BaseTrial) -> dict[str, Any]:

@@ -7,15 +7,11 @@ storage error repeats the write and never the evaluation; nothing sleeps for imm
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from logging import WARNING
 from typing import Any
 
 from ax.core.base_trial import BaseTrial
-from ax.core.data import DataRow
 from ax.core.experiment import Experiment
 from ax.core.generator_run import GeneratorRun
 from ax.core.metric import Metric
@@ -27,41 +23,22 @@ from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
 
 from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
-from ax_jax_runners.campaign.long_trials import LongTrials
-from ax_jax_runners.campaign.metadata import is_immediate, why_not_storable
+from ax_jax_runners.campaign.metadata import why_not_storable
+from ax_jax_runners.campaign.options import immediate_options
 from ax_jax_runners.campaign.own_loggers import levels_kept
-from ax_jax_runners.campaign.recorder import Recorder, TrialData
+from ax_jax_runners.campaign.recorder import Recorder
+from ax_jax_runners.campaign.recording import RecordingOrchestrator
 from ax_jax_runners.campaign.registration import register, take_up
+from ax_jax_runners.campaign.stop_conditions import StopConditions
 from ax_jax_runners.campaign.suggestion import suggest_trials
 from ax_jax_runners.errors import AxJaxError
-from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store
 from ax_jax_runners.tasks import Task
 
 _LONGEST_REASON = 10_000
 
-WAIT_SECONDS = 0.5
-"""Longest single sleep, so that a stop or a timeout is seen within a second."""
 
-
-TOLERATED_FAILURE_RATE = 0.9
-"""Failed trials are results too: a simulator may well fail in most of its box."""
-
-
-def immediate_options(batch_size: int = 8, **options: Any) -> OrchestratorOptions:
-    """Options for runners that answer at once: whole batches, no waiting between polls."""
-    return OrchestratorOptions(
-        max_pending_trials=batch_size,
-        run_trials_in_batches=True,
-        min_seconds_before_poll=0.0,
-        init_seconds_between_polls=0,
-        tolerated_trial_failure_rate=TOLERATED_FAILURE_RATE,
-        logging_level=WARNING,
-        **options,
-    )
-
-
-class Scheduler(Orchestrator):
+class Scheduler(RecordingOrchestrator):
     """Drives an experiment by a generation strategy, as Ax's Orchestrator does, and stores it.
 
     Args:
@@ -84,16 +61,12 @@ class Scheduler(Orchestrator):
         recorder: Recorder | None = None,
         seed: int = 0,
     ) -> None:
-        self._recorder = recorder
-        self._fetched: dict[int, list[DataRow]] = {}
-        self._deadline: float | None = None
-        self._stops: list[Callable[[], bool]] = []
-        self._heartbeat: Heartbeat | None = None
+        self._stop_conditions = StopConditions()
         self._seed = seed
-        self._save_is_due = True
-        self._long_trials = LongTrials()
         self._is_under_lease = False
-        super().__init__(experiment, generation_strategy, options or immediate_options())
+        super().__init__(
+            experiment, generation_strategy, options or immediate_options(), recorder=recorder
+        )
         if store is not None and recorder is None:
             self._recorder = register(store, experiment, generation_strategy)
 
@@ -148,9 +121,7 @@ class Scheduler(Orchestrator):
         Returns:
             Whether the total was reached.
         """
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._stops = [should_stop] if should_stop is not None else []
-        self._heartbeat = None
+        self._stop_conditions = StopConditions(timeout=timeout, should_stop=should_stop)
         with self._under_lease():
             self.poll_and_process_results()
             remaining = max(total - self.trials_begun, 0)
@@ -170,14 +141,7 @@ class Scheduler(Orchestrator):
     @property
     def is_interrupted(self) -> bool:
         """Whether a deadline, Ctrl-C or another process asked for the end of this run."""
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return True
-        if self._heartbeat is not None:
-            if self._heartbeat.lost is not None:
-                raise self._heartbeat.lost
-            if self._heartbeat.stop_requested.is_set():
-                return True
-        return any(stop() for stop in self._stops)
+        return self._stop_conditions.are_met
 
     # ---- Overrides of Ax's Orchestrator ----
 
@@ -191,14 +155,9 @@ class Scheduler(Orchestrator):
     ) -> Generator[dict[str, Any], None, None]:
         """As Ax, with the lease kept alive meanwhile, and ``timeout_hours`` seen in a wait too."""
         hours = kwargs.get("timeout_hours")
-        before = self._deadline
-        if hours is not None:
-            self._deadline = min(before or math.inf, time.monotonic() + 3600 * hours)
-        try:
-            with self._under_lease():
-                yield from super().run_trials_and_yield_results(*args, **kwargs)
-        finally:
-            self._deadline = before
+        seconds = None if hours is None else 3600 * hours
+        with self._stop_conditions.within(seconds), self._under_lease():
+            yield from super().run_trials_and_yield_results(*args, **kwargs)
 
     def should_abort_optimization(self, timeout_hours: float | None = None) -> bool:
         """As Ax, and for every reason of `is_interrupted`."""
@@ -217,7 +176,7 @@ class Scheduler(Orchestrator):
         ):
             if idle_callback is not None:
                 idle_callback(self)
-            if self._rest(pause):
+            if self._stop_conditions.rest(self.runner, pause):
                 break
             pause *= self.options.seconds_between_polls_backoff_factor
         if idle_callback is not None:
@@ -266,24 +225,11 @@ class Scheduler(Orchestrator):
         """As Ax, without its decorator that would run a long slice again."""
         return Orchestrator.poll_trial_status.__wrapped__(self, poll_all_trial_statuses)  # pyright: ignore
 
-    def poll_and_process_results(self, poll_all_trial_statuses: bool = False) -> bool:
-        """As Ax; ends trials beyond their time to live, and records how far the others are."""
-        changed = super().poll_and_process_results(poll_all_trial_statuses)
-        self._save_is_due = True
-        expired = self._long_trials.expire(self.runner, self.running_trials)
-        if expired:
-            self._save_or_update_trials_in_db_if_possible(self.experiment, expired)
-        if self._recorder is not None:
-            under_way = self._long_trials.to_write(self.running_trials)
-            if under_way:
-                self._write(under_way)
-        return changed or bool(expired)
-
     def _prepare_trials(self, max_new_trials: int) -> tuple[list[BaseTrial], list[BaseTrial]]:
         # A stopped trial may keep its worker for the rest of a slice; to Ax, no capacity and
         # nothing pending is an error.
         while not self.pending_trials and self.runner.poll_available_capacity() == 0:
-            if self._rest(0.05):
+            if self._stop_conditions.rest(self.runner, 0.05):
                 return [], []
         existing, new = super()._prepare_trials(max_new_trials)
         # Attached trials count towards the total, too.
@@ -308,88 +254,6 @@ class Scheduler(Orchestrator):
                 should_stop=lambda: self.is_interrupted,
             )
 
-    def _update_and_save_trials(
-        self,
-        existing_trials: list[BaseTrial],
-        new_trials: list[BaseTrial],
-        metadata: dict[int, dict[str, Any]],
-        stage_only: bool,
-        reduce_state_generator_runs: bool = False,
-    ) -> None:
-        self._save_is_due = not is_immediate(metadata)
-        super()._update_and_save_trials(
-            existing_trials, new_trials, metadata, stage_only, reduce_state_generator_runs
-        )
-
-    def _save_or_update_trials_and_generation_strategy_if_possible(
-        self,
-        experiment: Experiment,
-        trials: list[BaseTrial],
-        generation_strategy: GenerationStrategy,
-        new_generator_runs: list[GeneratorRun],
-        reduce_state_generator_runs: bool = False,
-    ) -> None:
-        # Immediate results are complete at the poll that follows at once and saves them; the
-        # candidates themselves are in the database since before the run.
-        if self._recorder is not None and self._save_is_due:
-            self._recorder.save_trials(
-                experiment,
-                trials,
-                {},
-                strategy=generation_strategy,
-                strategy_runs=new_generator_runs,
-            )
-
-    def _save_or_update_trials_in_db_if_possible(
-        self,
-        experiment: Experiment,
-        trials: Sequence[BaseTrial],
-        reduce_state_generator_runs: bool = False,
-    ) -> bool:
-        if self._recorder is None:
-            return False
-        # Running trials have new data at every poll; `LongTrials` says when they are written.
-        self._write([trial for trial in trials if trial.status is not TrialStatus.RUNNING])
-        return True
-
-    def _write(self, trials: Sequence[BaseTrial]) -> None:
-        """Write trials with their new data; what their runner keeps for a resume can go then."""
-        if self._recorder is None or not trials:
-            return
-        data: TrialData = {
-            trial.index: self._fetched.pop(trial.index)
-            for trial in trials
-            if trial.index in self._fetched
-        }
-        written = self._recorder.save_trials(self.experiment, trials, data)
-        if isinstance(self.runner, TaskRunner):
-            self.runner.release([trial for trial in written if trial.status.is_terminal])
-
-    def _get_trial_indices_to_fetch(
-        self, polled_status_to_trial_idcs: Mapping[TrialStatus, set[int]]
-    ) -> set[int]:
-        """As Ax, at a cost that does not grow, and without running trials that have nothing new."""
-        before: dict[TrialStatus, set[int]] = {status: set() for status in TrialStatus}
-        before[TrialStatus.RUNNING] = self.experiment.running_trial_indices
-        found = self._identify_trial_indices_to_fetch(before, polled_status_to_trial_idcs)
-        still = found & polled_status_to_trial_idcs.get(TrialStatus.RUNNING, set())
-        running = self.experiment.get_trials_by_indices(still)
-        return (found - still) | self._long_trials.with_news(running)
-
-    def _get_recently_completed_trial_indices(self) -> set[int]:
-        metrics = self.experiment.metrics.values()
-        if any(metric.period_of_new_data_after_trial_completion() for metric in metrics):
-            return super()._get_recently_completed_trial_indices()
-        return set()
-
-    def _fetch_and_process_trials_data_results(self, trial_indices: Iterable[int]) -> Any:
-        results = super()._fetch_and_process_trials_data_results(trial_indices)
-        for index, by_metric in results.items():
-            rows = [row for r in by_metric.values() if r.is_ok() for row in r.unwrap()._data_rows]
-            if rows:
-                self._fetched[index] = rows
-        return results
-
     def _check_if_failure_rate_exceeded(self, force_check: bool = False) -> bool:
         """As Ax, and of the whole experiment: one more trial that fails makes no failure of it."""
         if not super()._check_if_failure_rate_exceeded(force_check):
@@ -397,12 +261,6 @@ class Scheduler(Orchestrator):
         rate = len(self.failed_abandoned_trial_indices) / len(self.experiment.trials)
         self._failure_rate_has_been_exceeded = rate > self.options.tolerated_trial_failure_rate
         return self._failure_rate_has_been_exceeded
-
-    def _abort_optimization(self, num_preexisting_trials: int) -> dict[str, Any]:
-        # Results that are there but not polled yet would otherwise be computed again.
-        if not self._save_is_due:
-            self.poll_and_process_results()
-        return super()._abort_optimization(num_preexisting_trials)
 
     @contextmanager
     def _under_lease(self) -> Iterator[None]:
@@ -414,29 +272,11 @@ class Scheduler(Orchestrator):
         recorder.flush(self.experiment)
         self._is_under_lease = True
         try:
-            # It stays when the run is over: whether a stop was asked for is still to be told.
-            with Heartbeat(recorder.store, recorder.lease) as self._heartbeat:
+            with Heartbeat(recorder.store, recorder.lease) as heartbeat:
+                self._stop_conditions.heartbeat = heartbeat
                 waiting = [*self.running_trials, *self.candidate_trials]
                 self._write(self._long_trials.take_up(recorder, self.runner, waiting))
                 yield
                 recorder.pause_attempts([trial.index for trial in self.running_trials])
         finally:
             self._is_under_lease = False
-
-    def _rest(self, seconds: float) -> bool:
-        """Wait until the runner may have something new, and ``seconds`` more at most."""
-        if self.is_interrupted:
-            return True
-        if isinstance(self.runner, TaskRunner):
-            self.runner.wait(WAIT_SECONDS)
-        return self._sleep(seconds)
-
-    def _sleep(self, seconds: float) -> bool:
-        """Sleep in short pieces; True when the run was interrupted meanwhile."""
-        end = time.monotonic() + seconds
-        while not self.is_interrupted:
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(left, WAIT_SECONDS))
-        return True
