@@ -1,0 +1,184 @@
+"""Ranges of parameters, seed points and folder names, read from what a user gives."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from ax_jax_runners.errors import ConfigurationError, ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
+_LONGEST_NAME = 120
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """Names, lower and upper ends of all parameters, in declared order.
+
+    Attributes:
+        names: All parameters.
+        lower: (n,) float64, physical units.
+        upper: (n,) float64, physical units.
+    """
+
+    names: tuple[str, ...]
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame) -> Ranges:
+        """Read a table with a row per parameter and columns ``min`` and ``max``.
+
+        ``min_`` and ``max_`` are read as well.
+
+        Raises:
+            ParameterError: A missing column, a name that is no text or comes twice, or an end that
+                is no finite number.
+        """
+        names = tuple(frame.index)
+        if not names or len(set(names)) < len(names) or not all(isinstance(n, str) for n in names):
+            raise ParameterError(
+                f"param_ranges has the index {list(names)}; give each parameter one row and a name."
+            )
+        lower, upper = (
+            _numbers(_column(frame, end), names, f"param_ranges column {end!r}")
+            for end in ("min", "max")
+        )
+        return cls(names, lower, upper)
+
+    def indices(self, names: Iterable[str], role: str) -> list[int]:
+        """Return where ``names`` stand, each of them with a range of positive width.
+
+        Raises:
+            ParameterError: An unknown or doubled name, or an empty range.
+        """
+        names = list(names)
+        unknown = [name for name in names if name not in self.names]
+        if unknown or len(set(names)) < len(names) or not names:
+            found = f"{unknown[0]!r}" if unknown else "a name twice" if names else "nothing"
+            raise ParameterError(
+                f"{role} holds {found}; choose each once among the rows of param_ranges: "
+                f"{', '.join(self.names)}."
+            )
+        places = [self.names.index(name) for name in names]
+        for place in places:
+            if not self.lower[place] < self.upper[place]:
+                raise ParameterError(
+                    f"Parameter {self.names[place]!r}: min {self.lower[place]} is not below max "
+                    f"{self.upper[place]} in param_ranges; widen the range, or leave the parameter "
+                    "out of params_to_explore."
+                )
+        return places
+
+    def normalize(self, values: np.ndarray, places: list[int]) -> np.ndarray:
+        """Return the unit coordinates of parameters, (k,) from (k,)."""
+        return (values - self.lower[places]) / (self.upper[places] - self.lower[places])
+
+
+def read_seed_point(frame: pd.DataFrame, chosen: Any, ranges: Ranges) -> np.ndarray:
+    """Return all parameters of one row, (n,) float64 in the order of the ranges.
+
+    A whole number is a position. Where the index holds whole numbers none of which is a position
+    too, it is a label, and anything else is always a label.
+
+    Raises:
+        ConfigurationError: No such row, or more than one.
+        ParameterError: A parameter that has no column, or no finite number in the row.
+    """
+    missing = [name for name in ranges.names if name not in frame.columns]
+    if missing:
+        raise ParameterError(f"df_seeds has no column {missing[0]!r}; each parameter needs one.")
+    rows = np.flatnonzero([_equal(label, chosen) for label in frame.index])
+    if is_whole(chosen) and not _has_separate_labels(frame):
+        rows = np.array([int(chosen)]) if 0 <= chosen < len(frame) else np.array([], dtype=int)
+    if len(rows) != 1:
+        raise ConfigurationError(
+            f"selected_seedpoint {chosen!r} names {len(rows)} rows of df_seeds, which has "
+            f"{len(frame)}; give a position from 0, or a label that the index holds once."
+        )
+    row = frame[list(ranges.names)].iloc[int(rows[0])]
+    return _numbers(row, ranges.names, f"Seed point {chosen!r}")
+
+
+def check_in_box(start: np.ndarray, names: Iterable[str], chosen: Any) -> None:
+    """Refuse a seed point in unit coordinates that is out of the box by more than rounding.
+
+    Raises:
+        ParameterError: Names the first such parameter.
+    """
+    for name, value in zip(names, start, strict=True):
+        if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
+            raise ParameterError(
+                f"Seed point {chosen!r}: {name!r} is at {value:.6g} of its range, which is 0 to 1; "
+                "widen param_ranges or choose another seed point."
+            )
+
+
+def folder_name(label: Any) -> str:
+    """Return a name for ``label`` that is one folder below its parent, whatever the label is."""
+    text = str(label)
+    if _PLAIN_NAME.match(text) and len(text) <= _LONGEST_NAME:
+        return text
+    # A leading dot or underscore hides a file from readers of whole folders.
+    escaped = quote(text, safe="").replace(".", "%2E")
+    if not escaped or len(escaped) > _LONGEST_NAME:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        escaped = f"{escaped[:40]}%-{digest[:32]}"
+    return escaped
+
+
+def aim_values(aims: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return aims as numbers by name.
+
+    Raises:
+        ParameterError: One of them is no finite number.
+    """
+    names = tuple(aims or {})
+    values = _numbers([(aims or {})[name] for name in names], names, "aim_params")
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _column(frame: pd.DataFrame, end: str) -> Any:
+    for name in (end, f"{end}_"):
+        if name in frame.columns:
+            return frame[name]
+    raise ParameterError(
+        f"param_ranges has the columns {list(frame.columns)}; give each parameter its ends in "
+        "'min' and 'max'."
+    )
+
+
+def _numbers(values: Any, names: Iterable[str], where: str) -> np.ndarray:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{where} does not hold numbers only ({error}).") from error
+    for name, number in zip(names, numbers, strict=True):
+        if not np.isfinite(number):
+            raise ParameterError(f"{where}: {name!r} is {number}; give a finite number.")
+    return numbers
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a label is a whole number."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _has_separate_labels(frame: pd.DataFrame) -> bool:
+    return all(is_whole(n) and not 0 <= n < len(frame) for n in frame.index)
+
+
+def _equal(label: Any, chosen: Any) -> bool:
+    return (type(label) is type(chosen) and label == chosen) or (
+        is_whole(label) and is_whole(chosen) and label == chosen
+    )
