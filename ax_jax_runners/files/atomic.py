@@ -8,8 +8,8 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 
 _PREFIX = ".partial-"
 _ABANDONED_AFTER = 24 * 3600.0
@@ -34,7 +34,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def write_in_parts(folder: Path, name: Callable[[], str]) -> Iterator[BinaryIO]:
+def write_in_parts(folder: Path, name: Callable[[], str]) -> Iterator[BufferedRandom]:
     """Yield a stream whose content becomes a file of ``folder`` at the end, as `write_atomically`.
 
     For files too large for memory, and for names that follow from the content.
