@@ -6,14 +6,12 @@ cost the evaluation. So nothing lands there that has not passed this module.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
 from ax_jax_runners.errors import ResultNotStorable, SchemaTooNew
+from ax_jax_runners.runners.reported import finite, finite_only
 from ax_jax_runners.runners.sentences import bounded
 from ax_jax_runners.tasks import Progress
 
@@ -78,7 +76,7 @@ class ArmOutcome:
             if progress.failure is not None:
                 return cls.failed(str(progress.failure), step=step)
             if not progress.done:
-                return cls("running", _finite_only(progress.outputs), step)
+                return cls("running", finite_only(progress.outputs), step)
             missing = [name for name in required if name not in progress.outputs]
             if missing:
                 return cls.failed(
@@ -86,7 +84,7 @@ class ArmOutcome:
                     "report every name of its outputs.",
                     step=step,
                 )
-            return cls("completed", _finite(progress.outputs), step)
+            return cls("completed", finite(progress.outputs), step)
         except ResultNotStorable as error:
             return cls.failed(str(error), step=step)
         except (TypeError, ValueError, AttributeError) as error:
@@ -109,6 +107,16 @@ class ArmOutcome:
     def completed(self) -> ArmOutcome:
         """Return the outcome of an arm that ends with what it has."""
         return replace(self, status="completed") if self.status == "running" else self
+
+    def given_up(self, sentence: str) -> ArmOutcome:
+        """Return the outcome of an arm from which nothing more is expected; a final one stays."""
+        return self if self.is_final else ArmOutcome.failed(sentence, step=self.step).after(self)
+
+    def or_further(self, reported: ArmOutcome) -> ArmOutcome:
+        """Return what is reported, unless it takes back what is known: attempts begin again."""
+        if self.is_final or not (reported.is_final or reported.step >= self.step):
+            return self
+        return reported
 
     def encode(self) -> dict[str, Any]:
         """Return the outcome as plain finite JSON."""
@@ -180,70 +188,3 @@ def _thinned(points: tuple[Point, ...]) -> tuple[Point, ...]:
     if len(points) <= CURVE_POINTS:
         return points
     return (*points[:-1][::2], points[-1])
-
-
-def _finite(outputs: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
-    return {_name(name): _pair(name, value) for name, value in outputs.items()}
-
-
-def _finite_only(outputs: Mapping[str, Any]) -> dict[str, tuple[float, float | None]]:
-    """Return what an unfinished arm can say already; the rest is not known yet."""
-    known = {}
-    for name, value in outputs.items():
-        try:
-            known[_name(name)] = _pair(name, value)
-        except ResultNotStorable:
-            continue
-    return known
-
-
-def _name(name: Any) -> str:
-    if not isinstance(name, str):
-        raise ResultNotStorable(f"Output name {name!r} is not a text; name outputs by texts.")
-    return name
-
-
-def _pair(name: str, value: Any) -> tuple[float, float | None]:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ResultNotStorable(
-            f"Output {name!r} is {_short(value)}; report a pair of mean and standard error."
-        )
-    mean, sem = value
-    mean = _number(name, "value", mean)
-    if not math.isfinite(mean):
-        raise ResultNotStorable(f"Output {name!r} is {mean}; only finite values are results.")
-    if sem is None:
-        return mean, None
-    sem = _number(name, "standard error", sem)
-    if math.isnan(sem):
-        return mean, None
-    if not 0 <= sem < math.inf:
-        raise ResultNotStorable(
-            f"Output {name!r} has the standard error {sem}; report at least 0, or None."
-        )
-    return mean, sem
-
-
-def _number(name: str, what: str, value: Any) -> float:
-    if type(value) is float:
-        return value
-    try:
-        array = np.asarray(value)
-        if array.shape == () and array.dtype.kind in "biuf":
-            return float(array)
-        # Extension floats (bfloat16) and integers beyond 64 bits are numbers as well.
-        if array.shape == () and (array.dtype.kind == "V" or isinstance(value, int)):
-            return float(value)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ResultNotStorable(
-        f"Output {name!r}: its {what} is {_short(value)}; report one real number."
-    )
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:
-        text = "not printable"
-    return f"a {type(value).__name__} ({text if len(text) <= 60 else text[:57] + '...'})"

@@ -96,8 +96,7 @@ class PendingTrial:
         outcomes = self.mailbox.outcomes()
         if outcomes is not None and len(outcomes) == len(self.requests):
             self.outcomes = [
-                new if new.is_final or new.step >= known.step else known
-                for new, known in zip(outcomes, self.outcomes, strict=True)
+                known.or_further(new) for new, known in zip(outcomes, self.outcomes, strict=True)
             ]
 
     def running_time(self) -> float:
@@ -116,10 +115,7 @@ class PendingTrial:
 
     def fail(self, sentence: str) -> None:
         """End every arm that is not final, without a result."""
-        self.outcomes = [
-            o if o.is_final else ArmOutcome.failed(sentence, step=o.step).after(o)
-            for o in self.outcomes
-        ]
+        self.outcomes = [outcome.given_up(sentence) for outcome in self.outcomes]
 
     def lose(self, sentence: str, *, allowed: int) -> None:
         """Note an attempt without a result; after the last allowed one the trial fails."""

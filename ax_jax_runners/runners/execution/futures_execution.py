@@ -26,7 +26,7 @@ from ax_jax_runners.runners.execution.frozen_arms import FrozenArms
 from ax_jax_runners.runners.execution.mailbox import Mailbox
 from ax_jax_runners.runners.execution.processes.environment import COMPILED, jax_configuration
 from ax_jax_runners.runners.execution.processes.payload import pack_task
-from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey
+from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey, by_trial
 from ax_jax_runners.runners.execution.remote import TrialJob
 from ax_jax_runners.runners.execution.watchdog import time_limit_sentence
 from ax_jax_runners.runners.outcome import ArmOutcome
@@ -97,9 +97,7 @@ class FuturesExecution:
 
     def submit(self, requests: Sequence[ArmRequest]) -> Mapping[ArmKey, ArmOutcome]:
         """Hand trials to the engine, or queue them here; see `Execution.submit`."""
-        arms: dict[TrialKey, list[ArmRequest]] = {}
-        for request in requests:
-            arms.setdefault(request.trial, []).append(request)
+        arms = by_trial(requests)
         for key, group in arms.items():
             self.stop(key)
             self._trials[key] = PendingTrial.of(group)
@@ -154,15 +152,13 @@ class FuturesExecution:
         """Remove messages and frozen states; see `Execution.release`."""
         if self._directory is None:
             return
-        arms: dict[TrialKey, list[ArmRequest]] = {}
         for request in requests:
-            arms.setdefault(request.trial, []).append(request)
             self._frozen.discard(request)
         root = self._directory / _MAILBOXES
         if root.is_dir():
             # Another experiment may just compute the same.
             used = [trial.mailbox for trial in self._trials.values()]
-            for group in arms.values():
+            for group in by_trial(requests).values():
                 mailbox = Mailbox.of(group, self._frozen, root)
                 if mailbox not in used:
                     mailbox.remove()

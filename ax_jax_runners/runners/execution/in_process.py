@@ -237,10 +237,7 @@ class InProcessExecution:
         self._frozen.save(state, [arm for arm in rows if arm[2] > 1 or not arm[3].is_final])
 
     def _fail(self, request: ArmRequest, sentence: str) -> None:
-        known = self._outcomes[request.key]
-        if not known.is_final:
-            failed = ArmOutcome.failed(sentence, step=known.step)
-            self._outcomes[request.key] = failed.after(known)
+        self._outcomes[request.key] = self._outcomes[request.key].given_up(sentence)
 
     def _collect(self, trials: Collection[TrialKey]) -> dict[ArmKey, ArmOutcome]:
         """Return what is known of the arms of ``trials``, and let go of those that are final."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -34,6 +34,14 @@ class ArmRequest:
     def key(self) -> ArmKey:
         """By what outcomes are found."""
         return self.trial, self.name
+
+
+def by_trial(requests: Iterable[ArmRequest]) -> dict[TrialKey, list[ArmRequest]]:
+    """Return the requests of each trial, in their order."""
+    trials: dict[TrialKey, list[ArmRequest]] = {}
+    for request in requests:
+        trials.setdefault(request.trial, []).append(request)
+    return trials
 
 
 class Execution(Protocol):

@@ -103,7 +103,7 @@ def _run(job: TrialJob, mailbox: Mailbox | None) -> list[ArmOutcome]:
             return outcomes
         now = time.monotonic()
         if job.time_limit is not None and now - began > job.time_limit:
-            return [_out_of_time(outcome, job.time_limit) for outcome in outcomes]
+            return [outcome.given_up(time_limit_sentence(job.time_limit)) for outcome in outcomes]
         if mailbox is not None:
             if mailbox.is_stopped(job.attempt):
                 return outcomes
@@ -158,12 +158,6 @@ def _report(mailbox: Mailbox, outcomes: Sequence[ArmOutcome]) -> None:
     except OSError as error:
         # The folder may be gone on purpose; the outcomes themselves are returned in the end.
         _LOG.debug("The progress of a trial cannot be reported: %s", error)
-
-
-def _out_of_time(outcome: ArmOutcome, limit: float) -> ArmOutcome:
-    if outcome.is_final:
-        return outcome
-    return ArmOutcome.failed(time_limit_sentence(limit), step=outcome.step).after(outcome)
 
 
 def _check_folder(mailbox: Mailbox) -> None:

@@ -22,7 +22,7 @@ from ax_jax_runners.runners.execution.processes.messages import Setup
 from ax_jax_runners.runners.execution.processes.payload import pack_task
 from ax_jax_runners.runners.execution.processes.process import Inbox, WorkerProcess
 from ax_jax_runners.runners.execution.processes.supervisor import Supervisor
-from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey
+from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey, by_trial
 from ax_jax_runners.runners.outcome import ArmOutcome
 from ax_jax_runners.tasks import Task
 
@@ -93,11 +93,8 @@ class ProcessExecution:
 
     def submit(self, requests: Sequence[ArmRequest]) -> Mapping[ArmKey, ArmOutcome]:
         """Queue each trial for the next idle worker; see `Execution.submit`."""
-        trials: dict[TrialKey, list[ArmRequest]] = {}
-        for request in requests:
-            trials.setdefault(request.trial, []).append(request)
         found: dict[ArmKey, ArmOutcome] = {}
-        for arms in trials.values():
+        for arms in by_trial(requests).values():
             found.update(self._supervisor.submit(arms))
         return found
 

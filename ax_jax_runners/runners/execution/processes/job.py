@@ -66,9 +66,7 @@ class Job:
         """Take over what a worker reports; an attempt that begins again takes nothing back."""
         for key, outcome in arms.items():
             known = self.outcomes.get(key)
-            if known is None or known.is_final:
-                continue
-            if outcome.is_final or outcome.step >= known.step:
+            if known is not None and known.or_further(outcome) is not known:
                 self.outcomes[key] = replace(outcome, lost=tuple(self.lost))
 
     def lose(self, sentence: str, limits: Limits, now: float) -> bool:
@@ -93,5 +91,4 @@ class Job:
             sentence = f"{sentence} This was attempt {len(self.lost) + 1}. Earlier: {earlier}"
         for key, known in self.outcomes.items():
             if not known.is_final:
-                failed = ArmOutcome.failed(sentence, step=known.step).after(known)
-                self.outcomes[key] = replace(failed, lost=tuple(self.lost))
+                self.outcomes[key] = replace(known.given_up(sentence), lost=tuple(self.lost))

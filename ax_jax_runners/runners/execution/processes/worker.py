@@ -96,10 +96,7 @@ class Worker:
                 known |= self._execution.poll(trials)
         except BaseException as error:  # what passes `Exception` ends no worker either
             sentence = describe_error(error)
-            known = {
-                key: o if o.is_final else ArmOutcome.failed(sentence, step=o.step).after(o)
-                for key, o in known.items()
-            }
+            known = {key: outcome.given_up(sentence) for key, outcome in known.items()}
         for trial in trials:
             self._execution.stop(trial)
         self._report("ended", start.job, known)
