@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ax_jax_runners.errors import ConfigurationError
-from ax_jax_runners.runners.binding import RunnerNotBound, RunnerTaskChanged
 from ax_jax_runners.evaluation.fingerprint import Fingerprint
+from ax_jax_runners.runners.binding import RunnerNotBound, RunnerTaskChanged
 
 #: Under this name a `FunctionResolver` stands in the JSON decoder registry of a registry bundle.
 FUNCTIONS = "ax_jax_runners.functions"
