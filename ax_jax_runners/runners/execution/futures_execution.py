@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 import time
-import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from ax_jax_runners.errors import AxJaxError, EvaluationError
 from ax_jax_runners.runners.execution.attempts import Attempt, PendingTrial
 from ax_jax_runners.runners.execution.engine import Engine
 from ax_jax_runners.runners.execution.frozen_arms import FrozenArms
-from ax_jax_runners.runners.execution.mailbox import Mailbox
+from ax_jax_runners.runners.execution.mailboxes import Mailboxes
 from ax_jax_runners.runners.execution.processes.environment import COMPILED, jax_configuration
 from ax_jax_runners.runners.execution.processes.payload import pack_task
 from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey, by_trial
@@ -33,7 +31,6 @@ from ax_jax_runners.runners.outcome import ArmOutcome
 from ax_jax_runners.runners.sentences import describe_error
 from ax_jax_runners.tasks import Task
 
-_MAILBOXES = "progress"
 # How often files are looked at while waiting: a look costs some microseconds a trial.
 _LOOK_INTERVAL = 0.1
 # Who exceeds a time limit says so itself, unless it hangs as a whole.
@@ -72,10 +69,11 @@ class FuturesExecution:
         self._workers = workers
         self._max_retries = max_retries
         self._directory = None if directory is None else Path(directory).absolute()
-        self._temporary: Path | None = None
-        self._remove_temporary: Callable[[], Any] = lambda: None
         self._frozen = FrozenArms.in_directory(
             task, seed=seed, directory=self._directory or tempfile.gettempdir()
+        )
+        self._mailboxes = Mailboxes(
+            self._frozen, directory=self._directory, shares_files=engine.shares_files
         )
         self._job = TrialJob(
             task=pack_task(task),
@@ -101,7 +99,12 @@ class FuturesExecution:
         for key, group in arms.items():
             self.stop(key)
             self._trials[key] = PendingTrial.of(group)
-            self._open_mailbox(self._trials[key])
+            try:
+                self._trials[key].mailbox = self._mailboxes.open(group)
+            except OSError as error:
+                self._trials[key].fail(
+                    f"Its folder of messages cannot be made: {describe_error(error)}"
+                )
         try:
             return self.poll(arms)
         except AxJaxError:
@@ -154,14 +157,8 @@ class FuturesExecution:
             return
         for request in requests:
             self._frozen.discard(request)
-        root = self._directory / _MAILBOXES
-        if root.is_dir():
-            # Another experiment may just compute the same.
-            used = [trial.mailbox for trial in self._trials.values()]
-            for group in by_trial(requests).values():
-                mailbox = Mailbox.of(group, self._frozen, root)
-                if mailbox not in used:
-                    mailbox.remove()
+        used = [trial.mailbox for trial in self._trials.values()]
+        self._mailboxes.discard(by_trial(requests).values(), used=used)
 
     def close(self) -> None:
         """Withdraw everything, and close the engine; what is frozen stays."""
@@ -169,8 +166,7 @@ class FuturesExecution:
             self._forget(key)
         self._engine.close()
         self._leaving = []
-        self._remove_temporary()
-        self._temporary = None
+        self._mailboxes.close()
 
     def _jax_configuration(self) -> dict[str, Any]:
         cache = None
@@ -181,30 +177,6 @@ class FuturesExecution:
             return values
         # Where others compute as well, only what decides numbers is changed.
         return {name: value for name, value in values.items() if "cache" not in name}
-
-    def _open_mailbox(self, trial: PendingTrial) -> None:
-        """Make the trial's mailbox, and take what a former run left in it."""
-        try:
-            root = self._mailboxes()
-            if root is None:
-                return
-            if self._directory is None:
-                # Nothing in it outlives the trial, so nobody need find it again.
-                trial.mailbox = Mailbox(root / secrets.token_hex(8))
-            else:
-                trial.mailbox = Mailbox.of(trial.requests, self._frozen, root)
-            trial.mailbox.open()
-        except OSError as error:
-            trial.fail(f"Its folder of messages cannot be made: {describe_error(error)}")
-
-    def _mailboxes(self) -> Path | None:
-        if self._directory is not None:
-            return self._directory / _MAILBOXES
-        if self._temporary is None and self._engine.shares_files:
-            self._temporary = Path(tempfile.mkdtemp(prefix="ax-jax-progress-"))
-            # Also when nobody closes this: what still runs for it ends with the folder.
-            self._remove_temporary = weakref.finalize(self, shutil.rmtree, self._temporary, True)
-        return self._temporary
 
     def _start_waiting(self) -> None:
         """Start trials that wait, while there are free workers."""
@@ -287,8 +259,8 @@ class FuturesExecution:
                     attempt.mailbox.ask_to_stop(attempt.name)
                 self._engine.cancel(attempt.future, has_begun=attempt.has_begun)
             self._leaving.append(attempt)
-        elif self._directory is None and trial.mailbox is not None:
-            trial.mailbox.remove()
+        else:
+            self._mailboxes.leave(trial.mailbox)
         return trial
 
     def _busy_leaving(self) -> int:
@@ -296,6 +268,5 @@ class FuturesExecution:
         ended = [attempt for attempt in self._leaving if attempt.future.done()]
         for attempt in ended:
             self._leaving.remove(attempt)
-            if self._directory is None and attempt.mailbox is not None:
-                attempt.mailbox.remove()
+            self._mailboxes.leave(attempt.mailbox)
         return len(self._leaving)
