@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ax_jax_runners.errors import ArtifactCorrupt
 from ax_jax_runners.exploration.isf.lock import alone
-from ax_jax_runners.files import write_atomically
+from ax_jax_runners.files import remove_leftovers, write_atomically
 
-_COUNTS = "_aims_reached.json"
-_LOCK = "_aims_reached.lock"
+_COUNTS = "_aims_reached"
 _FLAG = "aim_params_successful_model_"
 _PATIENCE = 60.0
 
@@ -36,8 +35,8 @@ class AimCounter:
         """Return the count of all particles, of which ``own`` are this one's."""
         return own + sum(n for name, n in self._read().items() if name != self.particle)
 
-    def publish(self, own: int) -> int:
-        """Write this particle's count, name the flag file by the total, and return `total`.
+    def publish(self, own: int) -> None:
+        """Write this particle's count, and name the flag file by the total.
 
         The empty file ``aim_params_successful_model_<total>`` in the folder of the seed point is
         renamed, so there is one of them at any time.
@@ -46,25 +45,29 @@ class AimCounter:
             LeaseHeld: Another process held the counts for a minute.
             ArtifactCorrupt: The counts cannot be read.
         """
-        with alone(self.folder / _LOCK, f"The count of {self.folder}", patience=_PATIENCE):
+        place = self._file.parent
+        place.mkdir(exist_ok=True)
+        with alone(place / "lock", f"The count of {self.folder}", patience=_PATIENCE):
+            remove_leftovers(place)
             counts = self._read()
             counts[self.particle] = max(own, counts.get(self.particle, 0))
-            write_atomically(
-                self.folder / _COUNTS, json.dumps(counts, sort_keys=True).encode("utf-8")
-            )
+            write_atomically(self._file, json.dumps(counts, sort_keys=True).encode("utf-8"))
             self._raise_flag(sum(counts.values()))
-            return own + sum(n for name, n in counts.items() if name != self.particle)
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / _COUNTS / "counts.json"
 
     def _read(self) -> dict[str, int]:
-        path = self.folder / _COUNTS
         try:
-            counts = json.loads(path.read_bytes())
+            counts = json.loads(self._file.read_bytes())
             return {str(name): int(count) for name, count in counts.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError) as error:
             raise ArtifactCorrupt(
-                f"{path} is damaged ({error}); remove it: the particles write their counts again."
+                f"{self._file} is damaged ({error}); remove it: the particles will write their "
+                "counts again."
             ) from error
 
     def _raise_flag(self, total: int) -> None:

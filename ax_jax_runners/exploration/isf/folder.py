@@ -102,7 +102,7 @@ class ParticleFolder:
         if len(small) < 2:
             return manifest
         columns = join([self.rows(shard) for shard in small], manifest.standing.features)
-        data = encode(columns, shard_format)
+        data = encode(columns, shard_format, compress=True)
         name = f"{small[-1].last}.{shard_format}"
         merged = Shard(name, _sha256(data), small[0].first, small[-1].last, merged=True)
         manifest = self.commit(replace(manifest, merging=merged, obsolete=()))

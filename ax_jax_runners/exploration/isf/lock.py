@@ -76,10 +76,11 @@ def _signature() -> bytes:
 
 
 def _holder(key: str) -> str:
-    if _HELD.get(key) == os.getpid():
-        return "this process"
-    try:
-        owner = json.loads(Path(key).read_bytes())
-        return f"process {int(owner['pid'])} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    with _GUARD:
+        if _HELD.get(key) == os.getpid():
+            return "this process"
+        try:
+            owner = json.loads(Path(key).read_bytes())
+            return f"process {int(owner['pid'])} on {owner['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"

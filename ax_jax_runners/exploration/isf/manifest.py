@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -80,12 +80,20 @@ class Manifest:
     shards: tuple[Shard, ...] = ()
     merging: Shard | None = None
     obsolete: tuple[str, ...] = ()
-    damaged: tuple[Shard, ...] = field(default=())
+    damaged: tuple[Shard, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON, with a digest of itself."""
-        body = {"version": _VERSION, **asdict(self)}
-        return json.dumps({"sha256": _digest(body), "manifest": body}, indent=1).encode("utf-8")
+        body = {
+            **vars(self),
+            "version": _VERSION,
+            "standing": vars(self.standing),
+            "shards": [vars(shard) for shard in self.shards],
+            "merging": None if self.merging is None else vars(self.merging),
+            "damaged": [vars(shard) for shard in self.damaged],
+        }
+        text = _text(body)
+        return f'{{"sha256": "{_digest(text)}",\n"manifest": {text}}}\n'.encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Manifest:
@@ -95,9 +103,9 @@ class Manifest:
             ArtifactCorrupt: Not such a file, or its digest is another.
         """
         try:
-            text = json.loads(data)
-            body = text["manifest"]
-            if text["sha256"] != _digest(body) or body.pop("version") != _VERSION:
+            whole = json.loads(data)
+            body = whole["manifest"]
+            if whole["sha256"] != _digest(_text(body)) or body.pop("version") != _VERSION:
                 raise ValueError("its content changed, or another version wrote it")
             standing = {**body["standing"], "position": tuple(body["standing"]["position"])}
             merging = body["merging"]
@@ -141,6 +149,9 @@ def thaw_random(frozen: Mapping[str, Any]) -> np.random.RandomState:
     return random
 
 
-def _digest(body: Mapping[str, Any]) -> str:
-    text = json.dumps(body, allow_nan=False, separators=(",", ":"))
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, allow_nan=False)
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

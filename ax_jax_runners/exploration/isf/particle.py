@@ -81,6 +81,13 @@ class Particle:
             manifest = self._begin(seed)
         else:
             self._check_same(manifest)
+            if manifest.law["seed"] != seed:
+                _LOG.warning(
+                    "%s keeps the random stream of seed %s; seed %d is not used",
+                    self._folder.path,
+                    manifest.law["seed"],
+                    seed,
+                )
             manifest = self._merge_if_due(manifest)
             _LOG.info("%s goes on at iteration %d", self._folder.path, manifest.standing.iteration)
         manifest = self._walk(manifest)
@@ -106,7 +113,7 @@ class Particle:
         if not inside:
             raise SeedPointOutside(
                 f"The seed point of {self._folder.path} is outside: the evaluation function "
-                f"returned False and {answer}. Start from a point that is inside."
+                f"returned {inside} and {answer}. Start from a point that is inside."
             )
         self._rows.add(self._start.point, inside, answer, np.nan)
         standing = Standing(
@@ -119,7 +126,7 @@ class Particle:
             features={},
         )
         _LOG.info("%s starts with seed %d", self._folder.path, seed)
-        return self._folder.commit(Manifest(self._described, standing))
+        return self._folder.commit(Manifest({**self._described, "seed": seed}, standing))
 
     def _check_same(self, manifest: Manifest) -> None:
         for name, value in self._described.items():

@@ -88,8 +88,8 @@ class Ranges:
 def read_seed_point(frame: pd.DataFrame, chosen: Any, ranges: Ranges) -> np.ndarray:
     """Return all parameters of one row, (n,) float64 in the order of the ranges.
 
-    A whole number is a position. Where the index holds whole numbers none of which is a position
-    too, it is a label, and anything else is always a label.
+    A whole number is a position, as in the original. One that is no position is a label where no
+    label of the index is a position, and anything else is always a label.
 
     Raises:
         ConfigurationError: No such row, or more than one.
@@ -98,15 +98,19 @@ def read_seed_point(frame: pd.DataFrame, chosen: Any, ranges: Ranges) -> np.ndar
     missing = [name for name in ranges.names if name not in frame.columns]
     if missing:
         raise ParameterError(f"df_seeds has no column {missing[0]!r}; each parameter needs one.")
-    rows = np.flatnonzero([_equal(label, chosen) for label in frame.index])
-    if is_whole(chosen) and not _has_separate_labels(frame):
-        rows = np.array([int(chosen)]) if 0 <= chosen < len(frame) else np.array([], dtype=int)
+    rows = [place for place, label in enumerate(frame.index) if _same(label, chosen)]
+    if is_whole(chosen):
+        positions = range(len(frame))
+        if chosen in positions:
+            rows = [int(chosen)]
+        elif any(label in positions for label in frame.index if is_whole(label)):
+            rows = []
     if len(rows) != 1:
         raise ConfigurationError(
             f"selected_seedpoint {chosen!r} names {len(rows)} rows of df_seeds, which has "
             f"{len(frame)}; give a position from 0, or a label that the index holds once."
         )
-    row = frame[list(ranges.names)].iloc[int(rows[0])]
+    row = frame[list(ranges.names)].iloc[rows[0]]
     return _numbers(row, ranges.names, f"Seed point {chosen!r}")
 
 
@@ -174,11 +178,5 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _has_separate_labels(frame: pd.DataFrame) -> bool:
-    return all(is_whole(n) and not 0 <= n < len(frame) for n in frame.index)
-
-
-def _equal(label: Any, chosen: Any) -> bool:
-    return (type(label) is type(chosen) and label == chosen) or (
-        is_whole(label) and is_whole(chosen) and label == chosen
-    )
+def _same(label: Any, chosen: Any) -> bool:
+    return is_whole(label) == is_whole(chosen) and bool(label == chosen)

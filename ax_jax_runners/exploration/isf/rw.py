@@ -99,9 +99,8 @@ class RW:
         self.df_seeds = df_seeds
         self.param_ranges = param_ranges
         self.all_param_names = list(param_ranges.index)
-        self.params_to_explore = list(
-            self.all_param_names if params_to_explore is None else params_to_explore
-        )
+        self.params_to_explore = list([] if params_to_explore is None else params_to_explore)
+        self.params_to_explore = self.params_to_explore or list(self.all_param_names)
         self.evaluation_function = evaluation_function
         self.MAIN_DIRECTORY = MAIN_DIRECTORY
         self.min_step_size = min_step_size
@@ -175,12 +174,22 @@ class RW:
 
         Args:
             normalized_params: Unit coordinates: a Series by name, or an array in the order of
-                ``params_to_explore``.
+                ``params_to_explore``; of all parameters where it is longer.
             tolerance: Largest distance in the unit box.
+
+        Raises:
+            ParameterError: An array of another length, or a Series without an aimed parameter.
         """
-        by_name = dict(zip(self.params_to_explore, np.asarray(normalized_params), strict=False))
-        if hasattr(normalized_params, "index"):
-            by_name = {name: normalized_params[name] for name in self.aim_params}
+        names = getattr(normalized_params, "index", self.params_to_explore)
+        values = np.asarray(normalized_params)
+        if names is self.params_to_explore and len(values) != len(names):
+            names = self.all_param_names
+        if len(values) != len(names) or not set(self.aim_params) <= set(names):
+            raise ParameterError(
+                f"The point has {len(values)} values; give one for each of "
+                f"{', '.join(self.params_to_explore)}."
+            )
+        by_name = dict(zip(names, values, strict=True))
         targets = zip(self.aim_params, self.normalized_aim_params, strict=True)
         return [
             Aim(name, 0, float(target), 1.0).is_reached(float(by_name[name]), tolerance)

@@ -105,8 +105,14 @@ def join(parts: Sequence[Columns], kinds: Mapping[str, str]) -> Columns:
     return joined
 
 
-def encode(columns: Columns, shard_format: ShardFormat) -> bytes:
-    """Return columns as the bytes of one file; equal columns give equal bytes."""
+def encode(columns: Columns, shard_format: ShardFormat, *, compress: bool = False) -> bytes:
+    """Return columns as the bytes of one file; equal columns give equal bytes.
+
+    Args:
+        columns: All of one length.
+        shard_format: Of the file.
+        compress: Whether parquet is compressed, which pays for some thousand rows only.
+    """
     if shard_format == "npz":
         plain = {
             name: np.array(["" if v is None else v for v in values], dtype=np.str_)
@@ -125,7 +131,8 @@ def encode(columns: Columns, shard_format: ShardFormat) -> bytes:
         }
     )
     stream = io.BytesIO()
-    pq.write_table(table, stream, compression="zstd", use_dictionary=False)
+    compression = "zstd" if compress else "none"
+    pq.write_table(table, stream, compression=compression, use_dictionary=False)
     return stream.getvalue()
 
 
@@ -143,7 +150,7 @@ def decode(data: bytes, name: str) -> Columns:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ArtifactCorrupt(
             f"{name} is not a parquet file ({error}); restore it from a copy."
