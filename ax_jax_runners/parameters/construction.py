@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ax_jax_runners.errors import ParameterError
+from ax_jax_runners.parameters.discrete_priors import DiscreteMeasure, RoundedMeasure
 from ax_jax_runners.parameters.distributions import (
     SYMMETRIC,
     check_distribution,
@@ -15,11 +16,9 @@ from ax_jax_runners.parameters.distributions import (
     support_bounds,
 )
 from ax_jax_runners.parameters.priors import (
-    DiscreteMeasure,
     DistributionMeasure,
     LogUniformMeasure,
     Measure,
-    RoundedMeasure,
     UniformMeasure,
 )
 

@@ -11,13 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ax_jax_runners.errors import ParameterError
-from ax_jax_runners.parameters.priors import (
-    ChoiceMeasure,
-    LogUniformMeasure,
-    Measure,
-    RoundedMeasure,
-    UniformMeasure,
-)
+from ax_jax_runners.parameters.discrete_priors import ChoiceMeasure, RoundedMeasure
+from ax_jax_runners.parameters.priors import LogUniformMeasure, Measure, UniformMeasure
 
 Scalar = bool | int | float | str
 

@@ -1,7 +1,8 @@
 """Measures on one scalar parameter: a cdf, a quantile function and a log density.
 
-All functions are traceable JAX, elementwise, and follow the dtype of their argument. Arguments
-outside the support have a cdf of 0 or 1 and a log density of -inf; quantiles stay in the support.
+Here are the continuous ones; :mod:`ax_jax_runners.parameters.discrete_priors` has the others. All
+functions are traceable JAX, elementwise, and follow the dtype of their argument. Arguments outside
+the support have a cdf of 0 or 1 and a log density of -inf; quantiles stay in the support.
 """
 
 from __future__ import annotations
@@ -203,116 +204,3 @@ class DistributionMeasure:
         safe = jnp.where(inside, x, self._anchor)
         density = self.distribution.log_prob(safe) - math.log(self.mass)
         return jnp.where(inside, density, -jnp.inf)
-
-
-@dataclass(frozen=True, eq=False)
-class RoundedMeasure:
-    """A continuous measure rounded to the nearest integer in [lower, upper].
-
-    ``base`` lives on [lower - 1/2, upper + 1/2], so that a uniform one gives every integer the
-    same probability. The log density is the log probability of the integer.
-    """
-
-    base: Measure
-    lower: float
-    upper: float
-
-    @property
-    def support(self) -> tuple[float, float]:
-        return self.lower, self.upper
-
-    def cdf(self, x: Array) -> Array:
-        import jax.numpy as jnp
-
-        return self.base.cdf(jnp.floor(x) + 0.5)
-
-    def icdf(self, u: Array) -> Array:
-        import jax.numpy as jnp
-
-        return jnp.clip(jnp.ceil(self.base.icdf(u) - 0.5), self.lower, self.upper)
-
-    def log_density(self, x: Array) -> Array:
-        import jax.numpy as jnp
-
-        inside = _inside(x, self.lower, self.upper) & (x == jnp.round(x)) & jnp.isfinite(x)
-        probability = self.base.cdf(x + 0.5) - self.base.cdf(x - 0.5)
-        return jnp.where(inside, jnp.log(jnp.where(inside, probability, 1.0)), -jnp.inf)
-
-
-@dataclass(frozen=True, eq=False)
-class DiscreteMeasure:
-    """A discrete numpyro distribution on the integers of [lower, upper], renormalised.
-
-    ``last`` is a finite integer with all but a rounding error of the probability at or below it.
-    """
-
-    distribution: Any
-    lower: float
-    upper: float
-    below: float
-    mass: float
-    last: float
-
-    @property
-    def support(self) -> tuple[float, float]:
-        return self.lower, self.upper
-
-    def cdf(self, x: Array) -> Array:
-        import jax.numpy as jnp
-
-        k = jnp.clip(jnp.floor(x), self.lower, self.last)
-        cdf = jnp.clip((self.distribution.cdf(k) - self.below) / self.mass, 0.0, 1.0)
-        cdf = jnp.where(x < self.lower, 0.0, jnp.where(x >= self.last, 1.0, cdf))
-        return jnp.where(jnp.isnan(x), jnp.nan, cdf)
-
-    def icdf(self, u: Array) -> Array:
-        import jax
-        import jax.numpy as jnp
-
-        target = u * (1.0 - 4.0 * float(jnp.finfo(u.dtype).eps))
-
-        def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = ends
-            middle = jnp.floor((low + high) / 2)
-            enough = self.cdf(middle) >= target
-            return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
-
-        steps = max(1, math.ceil(math.log2(self.last - self.lower + 1)) + 1)
-        ends = jnp.full_like(u, self.lower), jnp.full_like(u, self.last)
-        k = jax.lax.fori_loop(0, steps, halve, ends)[1]
-        return jnp.where(jnp.isnan(u), jnp.nan, k)
-
-    def log_density(self, x: Array) -> Array:
-        import jax.numpy as jnp
-
-        inside = _inside(x, self.lower, self.upper) & (x == jnp.round(x)) & jnp.isfinite(x)
-        safe = jnp.where(inside, x, self.lower)
-        density = self.distribution.log_prob(safe) - math.log(self.mass)
-        return jnp.where(inside, density, -jnp.inf)
-
-
-@dataclass(frozen=True)
-class ChoiceMeasure:
-    """Equal probabilities on the indices 0 .. count - 1 of a list of choices."""
-
-    count: int
-
-    @property
-    def support(self) -> tuple[float, float]:
-        return 0.0, self.count - 1.0
-
-    def cdf(self, x: Array) -> Array:
-        import jax.numpy as jnp
-
-        return jnp.clip((jnp.floor(x) + 1.0) / self.count, 0.0, 1.0)
-
-    def icdf(self, u: Array) -> Array:
-        import jax.numpy as jnp
-
-        return jnp.clip(jnp.ceil(u * self.count) - 1.0, 0.0, self.count - 1.0)
-
-    def log_density(self, x: Array) -> Array:
-        import jax.numpy as jnp
-
-        inside = _inside(x, 0.0, self.count - 1.0) & (x == jnp.round(x))
-        return jnp.where(inside, -math.log(self.count) + 0.0 * x, -jnp.inf)
