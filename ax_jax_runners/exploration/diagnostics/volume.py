@@ -1,0 +1,175 @@
+"""Volume of the region of the unit box where the violation is at most 0, with a standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ax_jax_runners.errors import ConfigurationError, VolumeNotEstimated
+from ax_jax_runners.exploration.diagnostics.counting import CountedViolation
+from ax_jax_runners.exploration.diagnostics.subset import simulate_subsets
+
+# Even: each half of the repetitions guides the other.
+_REPETITIONS = 16
+_LEAST_EVALUATIONS = 10_000
+_LEAST_HITS = 5
+# Coordinates of all populations together, 80 MB an array.
+_MOST_COORDINATES = 10_000_000
+
+
+@dataclass(frozen=True)
+class VolumeEstimate:
+    """Share of the unit box that is inside.
+
+    Attributes:
+        volume: the estimate; 0 where it is below what float64 can hold, see ``log_volume``.
+        standard_error: of the volume.
+        log_volume: natural logarithm of the volume.
+        relative_error: standard error / volume.
+        evaluations: rows that were evaluated.
+        method: how it was found.
+        levels: levels of the subset simulation; 0 for Monte Carlo.
+    """
+
+    volume: float
+    standard_error: float
+    log_volume: float
+    relative_error: float
+    evaluations: int
+    method: Literal["monte carlo", "subset simulation"]
+    levels: int
+
+
+def estimate_volume(
+    violations: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    dimension: int,
+    *,
+    evaluations: int,
+    seed: int,
+    target: float = 0.1,
+) -> VolumeEstimate:
+    """Estimate the volume of a region, by chance or level by level.
+
+    Points are drawn uniformly while these give the target; below about 1e-4 of the box, or where
+    the evaluations do not suffice, 16 independent subset simulations take over, with populations
+    that grow until the target is met or the evaluations are used up. As a measure of their need: a
+    ball of volume 1.5e-5 in 10 dimensions takes about 1e5 evaluations for a standard error of 10 %,
+    one of 4e-30 in 40 dimensions 2e7.
+
+    Args:
+        violations: unit-box coordinates (n, dimension) to graded violations (n,): at most 0 inside,
+            and the lower outside the nearer the region is; NaN and infinity are outside. Called
+            with 256, 2048 or 16384 rows, the last call filled up by repeating a row.
+        dimension: number of coordinates.
+        evaluations: how many rows may be evaluated, at least 10,000.
+        seed: of all random numbers.
+        target: the standard error aimed at, relative to the volume. The estimate's own may be
+            larger: where the evaluations did not suffice.
+
+    Raises:
+        VolumeNotEstimated: the region was not reached: the evaluations were used up, or the
+            violation is flat outside, so that it shows no way in.
+        ConfigurationError: an argument out of range.
+    """
+    if dimension < 1 or evaluations < _LEAST_EVALUATIONS or not 0 < target < 1:
+        raise ConfigurationError(
+            f"dimension={dimension}, evaluations={evaluations}, target={target}: give at least 1 "
+            f"dimension, {_LEAST_EVALUATIONS} evaluations and a target between 0 and 1."
+        )
+    rng = np.random.default_rng(seed)
+    violation = CountedViolation(violations, dimension, evaluations)
+    draws = min(evaluations // 10, 20_000)
+    hits = _hits(violation, draws, rng)
+    wanted = 1 / target**2
+    while _LEAST_HITS <= hits < wanted:
+        more = math.ceil(1.2 * draws * (wanted / hits)) - draws
+        if more > violation.left:
+            break
+        hits += _hits(violation, more, rng)
+        draws += more
+    if hits >= wanted:
+        return _by_chance(hits, draws)
+    return _by_levels(violation, target, rng)
+
+
+def _hits(violation: CountedViolation, draws: int, rng: np.random.Generator) -> int:
+    hits, chunk = 0, 65_536
+    for start in range(0, draws, chunk):
+        rows = rng.random((min(chunk, draws - start), violation.dimension))
+        hits += int((violation(rows) <= 0).sum())
+    return hits
+
+
+def _by_chance(hits: int, draws: int) -> VolumeEstimate:
+    share = hits / draws
+    # One more miss than seen, so that a region that fills the box is not known without error.
+    error = math.sqrt(share * (draws - hits + 1) / draws**2)
+    return VolumeEstimate(
+        volume=share,
+        standard_error=error,
+        log_volume=math.log(share),
+        relative_error=error / share,
+        evaluations=draws,
+        method="monte carlo",
+        levels=0,
+    )
+
+
+def _by_levels(
+    violation: CountedViolation, target: float, rng: np.random.Generator
+) -> VolumeEstimate:
+    most = max(_MOST_COORDINATES // (_REPETITIONS * violation.dimension), 50)
+    particles = int(np.clip(violation.left // (_REPETITIONS * 500), 50, min(400, most)))
+    found = np.empty(0)
+    while True:
+        before = violation.spent
+        run = simulate_subsets(violation, particles=particles, repetitions=_REPETITIONS, rng=rng)
+        if np.isneginf(run.log_volumes).all():
+            raise VolumeNotEstimated(_stuck(run.stuck_at, particles, violation.spent))
+        found = np.append(found, run.log_volumes)
+        highest = found.max()
+        volumes = np.exp(found - highest)
+        relative = float(volumes.std(ddof=1) / math.sqrt(len(volumes)) / volumes.mean())
+        per_particle = (violation.spent - before) / particles
+        affordable = int(violation.left / (1.1 * per_particle))
+        growth = float(np.clip(1.5 * (relative / target) ** 2, 2, 8))
+        next_particles = min(int(growth * particles), affordable, most)
+        enough = particles if particles == most else 2 * particles
+        if relative <= target or next_particles < enough:
+            break
+        if next_particles > particles:
+            # Smaller populations scatter more; they only told how large these must be.
+            found = np.empty(0)
+        particles = next_particles
+    log_volume = float(highest + math.log(volumes.mean()))
+    return VolumeEstimate(
+        volume=math.exp(log_volume),
+        standard_error=math.exp(log_volume) * relative,
+        log_volume=log_volume,
+        relative_error=relative,
+        evaluations=violation.spent,
+        method="subset simulation",
+        levels=run.levels,
+    )
+
+
+def _stuck(stuck_at: NDArray[np.float64], particles: int, spent: int) -> str:
+    lowest = float(np.nanmin(stuck_at))
+    if math.isinf(lowest):
+        return (
+            f"The violation is infinite or NaN at every one of {spent} points of the box, so it "
+            f"shows no way to the region; look at the features of a few points, or narrow the box "
+            f"to where they are finite."
+        )
+    return (
+        f"All {len(stuck_at)} populations of {particles} points got stuck outside the region: the "
+        f"violation is the same for all points of a population (lowest {lowest:.6g}, inside is at "
+        f"most 0; {spent} evaluations). Constrain a feature that varies with the parameters there "
+        f"(a rate or an interval instead of a count), or look whether the constraints can be met "
+        f"at all."
+    )
