@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,12 +101,12 @@ class Manifest:
                 **vars(self),
                 "version": _VERSION,
                 "layout": self.layout.to_json(),
-                "start": None if self.start is None else asdict(self.start),
-                "shards": [asdict(shard) for shard in self.shards],
+                "start": None if self.start is None else vars(self.start),
+                "shards": [{**vars(s), "state": vars(s.state)} for s in self.shards],
             }
         )
-        sealed = {"digest": hashlib.sha256(body.encode()).hexdigest(), "manifest": json.loads(body)}
-        return json.dumps(sealed, ensure_ascii=False).encode()
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        return f'{{"digest":"{digest}","manifest":{body}}}'.encode()
 
 
 def read_manifest(path: Path) -> Manifest:

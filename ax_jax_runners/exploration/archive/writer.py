@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -293,10 +294,13 @@ def _begin(folder: Path, begun: Manifest) -> tuple[Manifest, Manifest | None]:
         set_aside(folder, found)
         for name in (PREVIOUS, CURRENT):
             write_atomically(folder / name, manifest.encode())
-    previous = None
-    # Before the first checkpoint there is one generation; a damaged one names nothing to be kept.
-    with suppress(ArtifactCorrupt):
+    try:
         previous = read_manifest(folder / PREVIOUS)
+    except ArtifactCorrupt:
+        # Missing before the first checkpoint; else whatever has its name gives way to the next.
+        previous = None
+        with suppress(FileNotFoundError):
+            os.replace(folder / PREVIOUS, folder / f"{PREVIOUS}.damaged")
     sweep(folder, manifest.names | (previous.names if previous else frozenset()))
     return manifest, previous
 
