@@ -93,7 +93,7 @@ def reference(
 
     done = there(here)
     while len(out) < n:
-        for suggestion in range(1, most + 1):
+        for suggestion in range(1, most + 1):  # noqa: B007
             step = stream.randn(len(origin))
             for (i, (_, sign)), frozen in zip((aims or {}).items(), done, strict=True):
                 step[i] = 0.0 if frozen else sign * abs(step[i])

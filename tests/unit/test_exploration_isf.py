@@ -245,7 +245,6 @@ def test_expand_and_aims_hold_for_the_same_draw(tmp_path: Path) -> None:
     walk = walk_of(3, tmp_path, mode="expand", n_iterations=40, max_suggestions=10_000)
     table = ranges_of(3)
     walk.aim_params = {"g1": float(table["min"]["g1"])}
-    walk.normalized_aim_params = walk._normalize_aim_params(walk.aim_params)
     walk.run_RW(0, 0, 2)
     start = unit_of(walk.df_seeds)
     expected = reference(2, start, in_ball(0.3), 40, expand=True, aims={1: (0.0, -1)})

@@ -7,7 +7,7 @@ the same walk. An evaluator in JAX is explored some hundred times faster by `Ran
 
 from __future__ import annotations
 
-from ax_jax_runners.exploration.isf.particle import RWOutcome
 from ax_jax_runners.exploration.isf.rw import RW
+from ax_jax_runners.exploration.isf.settings import RWOutcome
 
 __all__ = ["RW", "RWOutcome"]

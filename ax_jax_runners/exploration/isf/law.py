@@ -26,10 +26,6 @@ class Aim:
     target: float
     sign: float
 
-    def is_reached(self, coordinate: float, tolerance: float = REACHED_WITHIN) -> bool:
-        """Whether a coordinate is at the value."""
-        return math.isclose(coordinate, self.target, abs_tol=tolerance)
-
 
 @dataclass(frozen=True, eq=False)
 class Law:
@@ -60,7 +56,7 @@ class Law:
 
     def reached(self, position: np.ndarray) -> tuple[bool, ...]:
         """Which aims a point in the unit box has reached."""
-        return tuple(aim.is_reached(float(position[aim.index])) for aim in self.aims)
+        return tuple(is_reached(float(position[aim.index]), aim.target) for aim in self.aims)
 
     def propose(
         self,
@@ -121,6 +117,11 @@ class Law:
         if len(self.aims) == len(position) and all(reached):
             asked.append("away from the aims, which hold every explored parameter where it is")
         return f"None of {drawn} suggestions was {' and '.join(asked)}."
+
+
+def is_reached(coordinate: float, target: float, tolerance: float = REACHED_WITHIN) -> bool:
+    """Whether a coordinate of the unit box is at an aim."""
+    return math.isclose(coordinate, target, abs_tol=tolerance)
 
 
 class _Steering:

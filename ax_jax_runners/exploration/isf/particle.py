@@ -22,8 +22,9 @@ from ax_jax_runners.exploration.isf.manifest import (
     freeze_random,
     thaw_random,
 )
-from ax_jax_runners.exploration.isf.settings import Limits, RWOutcome, Start
+from ax_jax_runners.exploration.isf.settings import Limits, RWOutcome
 from ax_jax_runners.exploration.isf.shards import OWN_COLUMNS, Rows
+from ax_jax_runners.exploration.isf.start import Start
 
 _LOG = logging.getLogger("ax_jax_runners.exploration")
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 _LONGEST_NAME = 120
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +79,22 @@ class Ranges:
                 )
         return places
 
+    def ends(self, p: pd.Series) -> tuple[pd.Series, pd.Series]:
+        """Return lower and upper ends of the parameters of a Series, by name.
+
+        Raises:
+            ParameterError: No Series, or a name that is unknown.
+        """
+        import pandas as pd
+
+        if not isinstance(p, pd.Series) or not set(p.index) <= set(self.names):
+            raise ParameterError(
+                f"Parameters came as {p!r}; give a pandas Series with names among "
+                f"{', '.join(self.names)}."
+            )
+        places = [self.names.index(name) for name in p.index]
+        return pd.Series(self.lower[places], p.index), pd.Series(self.upper[places], p.index)
+
     def normalize(self, values: np.ndarray, places: list[int]) -> np.ndarray:
         """Return the unit coordinates of parameters, (k,) from (k,)."""
         return (values - self.lower[places]) / (self.upper[places] - self.lower[places])
@@ -114,27 +129,13 @@ def read_seed_point(frame: pd.DataFrame, chosen: Any, ranges: Ranges) -> np.ndar
     return _numbers(row, ranges.names, f"Seed point {chosen!r}")
 
 
-def check_in_box(start: np.ndarray, names: Iterable[str], chosen: Any) -> None:
-    """Refuse a seed point in unit coordinates that is out of the box by more than rounding.
-
-    Raises:
-        ParameterError: Names the first such parameter.
-    """
-    for name, value in zip(names, start, strict=True):
-        if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
-            raise ParameterError(
-                f"Seed point {chosen!r}: {name!r} is at {value:.6g} of its range, which is 0 to 1; "
-                "widen param_ranges or choose another seed point."
-            )
-
-
 def folder_name(label: Any) -> str:
     """Return a name for ``label`` that is one folder below its parent, whatever the label is."""
     text = str(label)
     if _PLAIN_NAME.match(text) and len(text) <= _LONGEST_NAME:
         return text
     # A leading dot or underscore hides a file from readers of whole folders.
-    escaped = quote(text, safe="").replace(".", "%2E")
+    escaped = quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
     if not escaped or len(escaped) > _LONGEST_NAME:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         escaped = f"{escaped[:40]}%-{digest[:32]}"

@@ -8,30 +8,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ax_jax_runners.errors import ConfigurationError, ParameterError
+from ax_jax_runners.errors import ParameterError
 from ax_jax_runners.exploration.isf.aims import AimCounter
 from ax_jax_runners.exploration.isf.folder import LOCK, ParticleFolder
-from ax_jax_runners.exploration.isf.law import REACHED_WITHIN, Aim, Law
+from ax_jax_runners.exploration.isf.law import REACHED_WITHIN, Law, is_reached
 from ax_jax_runners.exploration.isf.lock import alone
 from ax_jax_runners.exploration.isf.particle import Particle
 from ax_jax_runners.exploration.isf.ranges import (
     Ranges,
     aim_values,
-    check_in_box,
     folder_name,
     is_whole,
     read_seed_point,
 )
-from ax_jax_runners.exploration.isf.settings import Limits, RWOutcome, Start, number, whole
+from ax_jax_runners.exploration.isf.settings import Limits, RWOutcome, given, random_seed
 from ax_jax_runners.exploration.isf.shards import to_frame
+from ax_jax_runners.exploration.isf.start import Start, describe, make_law
 
 if TYPE_CHECKING:
     import os
 
     import pandas as pd
-
-_MODES = (None, "expand")
-_LARGEST_SEED = 2**32 - 1
 
 
 class RW:
@@ -92,13 +89,9 @@ class RW:
             ParameterError: Ranges, parameters or aims that cannot be used.
             ConfigurationError: A setting that cannot be used.
         """
-        if param_ranges is None:
-            raise ConfigurationError(
-                "param_ranges is missing; give a table of the parameters with min and max."
-            )
         self.df_seeds = df_seeds
-        self.param_ranges = param_ranges
-        self.all_param_names = list(param_ranges.index)
+        self.param_ranges: pd.DataFrame = given("param_ranges", param_ranges)
+        self.all_param_names = list(self.param_ranges.index)
         self.params_to_explore = list([] if params_to_explore is None else params_to_explore)
         self.params_to_explore = self.params_to_explore or list(self.all_param_names)
         self.evaluation_function = evaluation_function
@@ -115,11 +108,8 @@ class RW:
         self.max_suggestions = max_suggestions
         self.shard_format = shard_format
         self.normalized_aim_params = self._normalize_aim_params(self.aim_params)
-        ranges = Ranges.read(param_ranges)
-        middle = (ranges.lower + ranges.upper) / 2
-        self._law(
-            Start(ranges, middle, ranges.indices(self.params_to_explore, "params_to_explore"))
-        )
+        ranges = Ranges.read(self.param_ranges)
+        self._law(self._start(ranges, ranges.lower))
         self._limits()
 
     def run_RW(self, selected_seedpoint: Any, particle_id: int | str, seed: int) -> RWOutcome:
@@ -143,14 +133,13 @@ class RW:
             InvalidFeatures: The evaluation function returned no pair of a truth and a dictionary.
         """
         ranges = Ranges.read(self.param_ranges)
-        df_seeds = _given("df_seeds", self.df_seeds)
-        evaluate = _given("evaluation_function", self.evaluation_function)
-        main = Path(_given("MAIN_DIRECTORY", self.MAIN_DIRECTORY))
-        stream = _check_seed(seed)
-        places = ranges.indices(self.params_to_explore, "params_to_explore")
-        start = Start(ranges, read_seed_point(df_seeds, selected_seedpoint, ranges), places)
+        df_seeds = given("df_seeds", self.df_seeds)
+        evaluate = given("evaluation_function", self.evaluation_function)
+        main = Path(given("MAIN_DIRECTORY", self.MAIN_DIRECTORY))
+        stream = random_seed(seed)
+        start = self._start(ranges, read_seed_point(df_seeds, selected_seedpoint, ranges))
         law = self._law(start)
-        check_in_box(law.start, self.params_to_explore, selected_seedpoint)
+        start.check_in_box(selected_seedpoint)
         seed_folder = main / folder_name(selected_seedpoint)
         folder = ParticleFolder(seed_folder / folder_name(particle_id))
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -162,7 +151,7 @@ class RW:
             folder=folder,
             counter=AimCounter(seed_folder, folder.path.name),
             particle_id=int(particle_id) if is_whole(particle_id) else str(particle_id),
-            described=self._describe(law, start),
+            described=describe(start, law, self.aim_params),
         )
         with alone(folder.path / LOCK, f"Particle {folder.path}"):
             return particle.run(stream)
@@ -190,20 +179,20 @@ class RW:
                 f"{', '.join(self.params_to_explore)}."
             )
         by_name = dict(zip(names, values, strict=True))
-        targets = zip(self.aim_params, self.normalized_aim_params, strict=True)
+        targets = self._normalize_aim_params(self.aim_params)
         return [
-            Aim(name, 0, float(target), 1.0).is_reached(float(by_name[name]), tolerance)
-            for name, target in targets
+            is_reached(float(by_name[name]), float(targets[name]), tolerance)
+            for name in self.aim_params
         ]
 
     def _normalize_params(self, p: pd.Series) -> pd.Series:
         """Return parameters in the unit box, by name."""
-        lower, upper = self._ends_of(p)
+        lower, upper = Ranges.read(self.param_ranges).ends(p)
         return (p - lower) / (upper - lower)
 
     def _unnormalize_params(self, p: pd.Series) -> pd.Series:
         """Return unit coordinates in physical units, by name."""
-        lower, upper = self._ends_of(p)
+        lower, upper = Ranges.read(self.param_ranges).ends(p)
         return p * (upper - lower) + lower
 
     def _normalize_aim_params(self, aim_params: Mapping[str, float] | None) -> pd.Series:
@@ -248,26 +237,18 @@ class RW:
         name = f"{iteration}.{mode.removesuffix('_load')}"
         return to_frame(folder.named(name)), str(folder.path / name)
 
+    def _start(self, ranges: Ranges, point: np.ndarray) -> Start:
+        places = ranges.indices(self.params_to_explore, "params_to_explore")
+        return Start(ranges, point, places)
+
     def _law(self, start: Start) -> Law:
-        shortest = number("min_step_size", self.min_step_size)
-        longest = number("max_step_size", self.max_step_size)
-        if shortest > longest:
-            raise ConfigurationError(
-                f"min_step_size {shortest} is above max_step_size {longest}; swap them."
-            )
-        if self.mode not in _MODES:
-            raise ConfigurationError(f"mode {self.mode!r} is unknown; give None or 'expand'.")
-        aims = []
-        for name, target in zip(self.aim_params, self.normalized_aim_params, strict=True):
-            if name not in self.params_to_explore:
-                raise ParameterError(
-                    f"aim_params holds {name!r}, which is not explored; add it to "
-                    "params_to_explore."
-                )
-            away = self.aim_params[name] - start.point[self.all_param_names.index(name)]
-            place = self.params_to_explore.index(name)
-            aims.append(Aim(name, place, float(target), 1.0 if away > 0 else -1.0))
-        return Law(start.position, shortest, longest, self.mode == "expand", tuple(aims))
+        return make_law(
+            start,
+            min_step_size=self.min_step_size,
+            max_step_size=self.max_step_size,
+            mode=self.mode,
+            aim_params=self.aim_params,
+        )
 
     def _limits(self) -> Limits:
         return Limits.read(
@@ -279,41 +260,3 @@ class RW:
             stop_n_inside_with_aim_params=self.stop_n_inside_with_aim_params,
             shard_format=self.shard_format,
         )
-
-    def _describe(self, law: Law, start: Start) -> dict[str, Any]:
-        ranges = start.ranges
-        return {
-            "parameters": list(ranges.names),
-            "lower": ranges.lower.tolist(),
-            "upper": ranges.upper.tolist(),
-            "seed_point": start.point.tolist(),
-            "params_to_explore": list(self.params_to_explore),
-            "min_step_size": law.min_step_size,
-            "max_step_size": law.max_step_size,
-            "mode": self.mode,
-            "aim_params": aim_values(self.aim_params),
-        }
-
-    def _ends_of(self, p: pd.Series) -> tuple[pd.Series, pd.Series]:
-        import pandas as pd
-
-        if not isinstance(p, pd.Series):
-            raise ParameterError(
-                f"Parameters came as {type(p).__name__}; give a pandas Series with their names."
-            )
-        ranges = Ranges.read(self.param_ranges)
-        places = ranges.indices(p.index, "The Series")
-        return pd.Series(ranges.lower[places], p.index), pd.Series(ranges.upper[places], p.index)
-
-
-def _given(name: str, value: Any) -> Any:
-    if value is None:
-        raise ConfigurationError(f"{name} is missing; give it to RW.")
-    return value
-
-
-def _check_seed(seed: Any) -> int:
-    number = whole("seed", seed, 0)
-    if number > _LARGEST_SEED:
-        raise ConfigurationError(f"seed is {seed!r}; give one of at most {_LARGEST_SEED}.")
-    return number

@@ -1,8 +1,7 @@
-"""When a walk saves and ends, where it begins, and how it ended."""
+"""When a walk saves and ends, and how it ended."""
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration.isf.manifest import Status
-from ax_jax_runners.exploration.isf.ranges import Ranges
 from ax_jax_runners.exploration.isf.shards import SHARD_FORMATS, ShardFormat
 
 _SECONDS_PER_MINUTE = 60.0
+_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -95,38 +94,6 @@ class Limits:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Start:
-    """Where a walk begins, and how unit coordinates become parameters.
-
-    Attributes:
-        ranges: Of all parameters.
-        point: The seed point, (n,) float64, physical units, all parameters.
-        places: Where the explored parameters stand among all.
-    """
-
-    ranges: Ranges
-    point: np.ndarray
-    places: list[int]
-
-    @functools.cached_property
-    def position(self) -> np.ndarray:
-        """The seed point in the unit box of the explored parameters, (d,) float64."""
-        return self.ranges.normalize(self.point[self.places], self.places)
-
-    def parameters(self, position: np.ndarray) -> np.ndarray:
-        """Return all parameters, (n,) physical units, at a point in the unit box."""
-        lower, width = self._scale
-        point = self.point.copy()
-        point[self.places] = position * width + lower
-        return point
-
-    @functools.cached_property
-    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
-        lower = self.ranges.lower[self.places]
-        return lower, self.ranges.upper[self.places] - lower
-
-
 def whole(name: str, value: Any, least: int | None) -> int:
     """Return a whole number that a user gave, 6e4 too.
 
@@ -154,3 +121,26 @@ def number(name: str, value: Any, least: float = 0.0) -> float:
         bound = f" of at least {least:g}" if math.isfinite(least) else ""
         raise ConfigurationError(f"{name} is {value!r}; give a finite number{bound}.")
     return found
+
+
+def random_seed(value: Any) -> int:
+    """Return the seed of a random stream.
+
+    Raises:
+        ConfigurationError: It is no whole number from 0 to 2**32 - 1.
+    """
+    seed = whole("seed", value, 0)
+    if seed > _LARGEST_SEED:
+        raise ConfigurationError(f"seed is {value!r}; give one of at most {_LARGEST_SEED}.")
+    return seed
+
+
+def given(name: str, value: Any) -> Any:
+    """Return what a user gave.
+
+    Raises:
+        ConfigurationError: Nothing was given.
+    """
+    if value is None:
+        raise ConfigurationError(f"{name} is missing; give it to RW.")
+    return value
