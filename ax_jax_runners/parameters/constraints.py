@@ -16,6 +16,9 @@ _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _OPERATOR = re.compile(r"\*\*|<=|>=|==|!=|[-+*/()<>=^]")
 _WORD = re.compile(r"[^\s+\-*/()<>=^]+")
 
+#: A constraint may be missed by this much, relative to its terms: Ax's candidates are that exact.
+CONSTRAINT_TOLERANCE = 1e-9
+
 #: A linear form: coefficients by name; the constant term is under None.
 _Form = dict[str | None, float]
 

@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ax_jax_runners.errors import InvalidTheta, ParameterError
-from ax_jax_runners.parameters.constraints import LinearConstraint, normalised, parse_constraint
-from ax_jax_runners.parameters.parameter import Parameter, Scalar, plain_scalar
+from ax_jax_runners.parameters.constraints import (
+    CONSTRAINT_TOLERANCE,
+    LinearConstraint,
+    normalised,
+    parse_constraint,
+)
+from ax_jax_runners.parameters.joint_prior import JointPrior
+from ax_jax_runners.parameters.parameter import Parameter, Scalar
+from ax_jax_runners.parameters.theta import (
+    as_rows,
+    fixed_value,
+    position,
+    traced_value,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from ax.core.search_space import SearchSpace
     from jax import Array
     from numpy.typing import ArrayLike
-
-#: A constraint may be missed by this much, relative to its terms: Ax's candidates are that exact.
-CONSTRAINT_TOLERANCE = 1e-9
-
-
-def as_rows(values: ArrayLike, dimension: int, names: tuple[str, ...], what: str) -> np.ndarray:
-    """Return array-like values as float64 with ``dimension`` numbers on the last axis.
-
-    Raises:
-        InvalidTheta: not numbers, or another length.
-    """
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind == "c":
-            # NumPy would drop the imaginary part with no more than a warning.
-            raise TypeError("it is complex")
-        if array.dtype.kind not in "biuf":
-            array = np.asarray(values, dtype=np.float64)
-        array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidTheta(
-            f"{what} is not an array of numbers ({error}); give the {dimension} values of "
-            f"{', '.join(names)}."
-        ) from error
-    if array.ndim == 0 or array.shape[-1] != dimension:
-        raise InvalidTheta(
-            f"{what} has the shape {array.shape}; its last axis must hold the {dimension} values "
-            f"of {', '.join(names)}."
-        )
-    return array
 
 
 class ParameterSpace:
@@ -208,7 +191,7 @@ class ParameterSpace:
         Raises:
             InvalidTheta: the last axis does not hold ``dimension`` numbers.
         """
-        return self._apply("cdf", theta, "theta")
+        return self._joint_prior.cdf(theta)
 
     def icdf(self, u: ArrayLike) -> np.ndarray:
         """Evaluate each parameter's quantile, (..., d) probabilities to (..., d) values.
@@ -220,7 +203,7 @@ class ParameterSpace:
             InvalidTheta: the last axis does not hold ``dimension`` numbers, or, unless traced, a
                 probability is NaN or outside [0, 1].
         """
-        return self._apply("icdf", u, "u")
+        return self._joint_prior.icdf(u)
 
     def log_prior(self, theta: ArrayLike) -> np.ndarray:
         """Evaluate the joint log density, (..., d) to (...): one value per row.
@@ -231,61 +214,12 @@ class ParameterSpace:
         Raises:
             InvalidTheta: the last axis does not hold ``dimension`` numbers.
         """
-        return self._apply("log_prior", theta, "theta")
-
-    def _function(self, name: str) -> Callable[[Array], Array]:
-        import jax.numpy as jnp
-
-        measures = [p.measure for p in self.free if p.measure is not None]
-        columns = {n: i for i, n in enumerate(self.names)}
-
-        def each(x: Array) -> Array:
-            method = "cdf" if name == "cdf" else "icdf"
-            parts = [getattr(m, method)(x[..., i]) for i, m in enumerate(measures)]
-            return jnp.stack(parts, axis=-1) if parts else x
-
-        def joint(x: Array) -> Array:
-            total = jnp.zeros(x.shape[:-1], dtype=x.dtype)
-            for i, measure in enumerate(measures):
-                total = total + measure.log_density(x[..., i])
-            for constraint in self.linear_constraints:
-                terms = [c * x[..., columns[n]] for n, c in constraint.coefficients]
-                size = sum((jnp.abs(term) for term in terms), jnp.abs(constraint.bound))
-                holds = sum(terms) <= constraint.bound + CONSTRAINT_TOLERANCE * size
-                total = jnp.where(holds, total, -jnp.inf)
-            return total
-
-        return joint if name == "log_prior" else each
+        return self._joint_prior.log_density(theta)
 
     @functools.cached_property
-    def _programs(self) -> dict[str, Any]:
-        import jax
-
-        return {name: jax.jit(self._function(name)) for name in ("cdf", "icdf", "log_prior")}
-
-    def _apply(self, name: str, values: Any, what: str) -> Any:
-        import jax
-        from jax.core import Tracer
-
-        if isinstance(values, Tracer):
-            if values.ndim == 0 or values.shape[-1] != self.dimension:
-                as_rows(np.zeros(values.shape), self.dimension, self.names, what)
-            return self._function(name)(values)
-        array = as_rows(values, self.dimension, self.names, what)
-        if name == "icdf" and not np.all((array >= 0.0) & (array <= 1.0)):
-            wrong = array[~((array >= 0.0) & (array <= 1.0))].flat[0]
-            raise InvalidTheta(f"u holds {wrong}, which is no probability; give values in [0, 1].")
-        rows = array.reshape(-1, self.dimension)
-        count = len(rows)
-        shape = array.shape[:-1] if name == "log_prior" else array.shape
-        if count == 0 or self.dimension == 0:
-            return np.zeros(shape)
-        # Sizes are rounded up to a power of two: few programs, whatever the batches.
-        padded = np.full((1 << (count - 1).bit_length(), self.dimension), rows[0])
-        padded[:count] = rows
-        with jax.enable_x64(True):
-            result = np.asarray(self._programs[name](padded))
-        return result[:count].reshape(shape).copy()
+    def _joint_prior(self) -> JointPrior:
+        measures = [p.measure for p in self.free if p.measure is not None]
+        return JointPrior(self.names, measures, self.linear_constraints)
 
     # ------------------------------------------------------------------ names and values
 
@@ -314,7 +248,7 @@ class ParameterSpace:
                     f"Parameter {name!r} is fixed at {parameter.fixed!r}, found {values[name]!r}; "
                     f"leave it out."
                 )
-        return np.array([_position(p, values[p.name]) for p in self.free], dtype=np.float64)
+        return np.array([position(p, values[p.name]) for p in self.free], dtype=np.float64)
 
     def unpack(self, theta: ArrayLike) -> dict[str, Scalar]:
         """Turn one theta into Python values of ALL parameters by name, in declared order.
@@ -328,7 +262,7 @@ class ParameterSpace:
             raise InvalidTheta(f"theta has the shape {row.shape}; unpack one row at a time.")
         values = iter(row.tolist())
         return {
-            p.name: p.fixed if p.fixed is not None else _value(p, next(values))
+            p.name: p.fixed if p.fixed is not None else value_at(p, next(values))
             for p in self.parameters
         }
 
@@ -338,28 +272,14 @@ class ParameterSpace:
         Floats and numeric choices come as scalars of theta's dtype (or int, bool), integers as
         int, string choices as their index, fixed parameters as Python constants.
         """
-        import jax.numpy as jnp
-
         values: dict[str, Any] = {}
         index = 0
         for parameter in self.parameters:
             if parameter.is_fixed:
-                value: Any = parameter.fixed
-                if isinstance(value, str) and parameter.choices is not None:
-                    value = parameter.choices.index(value)
-                values[parameter.name] = value
-                continue
-            x = theta_row[index]
-            index += 1
-            if parameter.choices is not None:
-                position = jnp.clip(jnp.round(x), 0, len(parameter.choices) - 1).astype(int)
-                table = parameter.choices
-                kind = theta_row.dtype if isinstance(table[0], float) else None
-                strings = isinstance(table[0], str)
-                x = position if strings else jnp.asarray(table, dtype=kind)[position]
-            elif parameter.integer:
-                x = jnp.round(x).astype(int)
-            values[parameter.name] = x
+                values[parameter.name] = fixed_value(parameter)
+            else:
+                values[parameter.name] = traced_value(parameter, theta_row[index])
+                index += 1
         return values
 
     # ------------------------------------------------------------------ Ax
@@ -380,41 +300,3 @@ class ParameterSpace:
         from ax_jax_runners.parameters.ax import from_ax
 
         return from_ax(search_space)
-
-
-def _position(parameter: Parameter, value: Any) -> float:
-    """Return the place of a value in theta."""
-    plain = plain_scalar(value, f"Parameter {parameter.name!r}: value")
-    if parameter.choices is not None:
-        same_kind = isinstance(plain, bool) == isinstance(parameter.choices[0], bool)
-        if plain not in parameter.choices or not same_kind:
-            raise ParameterError(
-                f"Parameter {parameter.name!r}: {plain!r} is not among its choices "
-                f"{parameter.choices}."
-            )
-        return float(parameter.choices.index(plain))
-    if isinstance(plain, (bool, str)):
-        raise ParameterError(
-            f"Parameter {parameter.name!r}: value is a {type(plain).__name__} ({plain!r}); give a "
-            f"number."
-        )
-    if parameter.integer and plain != int(plain):
-        raise ParameterError(
-            f"Parameter {parameter.name!r}: value {plain} is not an integer; round it."
-        )
-    return float(plain)
-
-
-def _value(parameter: Parameter, x: float) -> Scalar:
-    """Return the value at a place of theta."""
-    if not np.isfinite(x):
-        raise InvalidTheta(f"theta holds {x} for parameter {parameter.name!r}; it has no value.")
-    if parameter.choices is not None:
-        index = round(x)
-        if not 0 <= index < len(parameter.choices):
-            raise InvalidTheta(
-                f"theta holds the index {x} for parameter {parameter.name!r}, which has "
-                f"{len(parameter.choices)} choices."
-            )
-        return parameter.choices[index]
-    return round(x) if parameter.integer else x
