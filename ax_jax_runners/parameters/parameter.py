@@ -4,83 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ax_jax_runners.errors import ParameterError
 from ax_jax_runners.parameters.discrete_priors import ChoiceMeasure, RoundedMeasure
 from ax_jax_runners.parameters.priors import LogUniformMeasure, Measure, UniformMeasure
-
-Scalar = bool | int | float | str
-
-
-def plain_scalar(value: Any, what: str) -> Scalar:
-    """Return a number, bool or string as the built-in Python type.
-
-    Args:
-        value: a Python or numpy scalar, or a 0-d array.
-        what: the start of the message, such as ``"Parameter 'n': choice"``.
-
-    Raises:
-        ParameterError: any other type, NaN or infinity.
-    """
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        number = float(value)
-        if not math.isfinite(number):
-            raise ParameterError(f"{what} is {number}; give a finite value.")
-        return number
-    raise ParameterError(
-        f"{what} is a {type(value).__name__} ({value!r}); give a number, a bool or a string."
-    )
-
-
-def _plain_bound(value: Any, name: str, side: str) -> float | None:
-    if value is None:
-        return None
-    what = f"Parameter {name!r}: {side} bound"
-    plain = plain_scalar(value, what)
-    if isinstance(plain, (bool, str)):
-        raise ParameterError(f"{what} is a {type(plain).__name__} ({value!r}); give a number.")
-    return float(plain)
-
-
-def _plain_choices(choices: Any, name: str) -> tuple[Scalar, ...]:
-    if isinstance(choices, (str, bytes, Mapping)) or not isinstance(choices, Iterable):
-        raise ParameterError(
-            f"Parameter {name!r}: choices is a {type(choices).__name__}; give a tuple of values."
-        )
-    values = [plain_scalar(value, f"Parameter {name!r}: a choice") for value in choices]
-    if len(values) < 2:
-        raise ParameterError(
-            f"Parameter {name!r}: choices has {len(values)} value(s); give at least two, or use "
-            f"fixed=."
-        )
-    kinds = {type(value) for value in values}
-    if kinds == {int, float}:
-        values, kinds = [float(value) for value in values], {float}
-    if len(kinds) > 1:
-        found = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise ParameterError(
-            f"Parameter {name!r}: choices mix the types {found}; use numbers, strings or bools "
-            f"only."
-        )
-    counts = Counter(values)
-    repeated = sorted({repr(value) for value in values if counts[value] > 1})
-    if repeated:
-        raise ParameterError(
-            f"Parameter {name!r}: choices hold {', '.join(repeated)} more than once; remove the "
-            f"duplicates."
-        )
-    return tuple(values)
+from ax_jax_runners.parameters.scalars import Scalar, plain_bound, plain_choices, plain_scalar
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -144,14 +75,14 @@ class Parameter:
             )
         if not name.strip():
             raise ParameterError("A parameter's name is empty; give it a name.")
-        given = _plain_bound(lower, name, "lower"), _plain_bound(upper, name, "upper")
+        given = plain_bound(lower, name, "lower"), plain_bound(upper, name, "upper")
         values = {
             "name": name,
             "prior": prior,
             "log_scale": bool(log_scale),
             "asked_log_scale": bool(log_scale),
             "integer": bool(integer),
-            "choices": None if choices is None else _plain_choices(choices, name),
+            "choices": None if choices is None else plain_choices(choices, name),
             "fixed": None if fixed is None else plain_scalar(fixed, f"Parameter {name!r}: fixed"),
             "given_bounds": given,
         }

@@ -17,7 +17,8 @@ from ax_jax_runners.parameters.constraints import (
     parse_constraint,
 )
 from ax_jax_runners.parameters.joint_prior import JointPrior
-from ax_jax_runners.parameters.parameter import Parameter, Scalar
+from ax_jax_runners.parameters.parameter import Parameter
+from ax_jax_runners.parameters.scalars import Scalar
 from ax_jax_runners.parameters.theta import (
     as_rows,
     fixed_value,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ax_jax_runners.errors import InvalidTheta, ParameterError
-from ax_jax_runners.parameters.parameter import Parameter, Scalar, plain_scalar
+from ax_jax_runners.parameters.parameter import Parameter
+from ax_jax_runners.parameters.scalars import Scalar, plain_scalar
 
 if TYPE_CHECKING:
     from jax import Array
