@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, Any
 from ax_jax_runners.evaluation.constraints import Constraint, Violation
 from ax_jax_runners.exploration.box import SearchBox
 from ax_jax_runners.exploration.region import Region
+from ax_jax_runners.exploration.walk import RandomWalk
 
 if TYPE_CHECKING:
+    from ax_jax_runners.exploration.archive import WalkArchive
     from ax_jax_runners.exploration.isf import RW
+    from ax_jax_runners.exploration.result import WalkResult
 
 # What needs pandas is loaded when it is asked for.
-_LATER = {"RW": "isf"}
+_LATER = {"RW": "isf", "WalkArchive": "archive", "WalkResult": "result"}
 
-__all__ = ["RW", "Constraint", "Region", "SearchBox", "Violation"]
+__all__ = [
+    "RW",
+    "Constraint",
+    "RandomWalk",
+    "Region",
+    "SearchBox",
+    "Violation",
+    "WalkArchive",
+    "WalkResult",
+]
 
 
 def __getattr__(name: str) -> Any:

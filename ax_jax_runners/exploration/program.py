@@ -1,0 +1,308 @@
+"""The compiled walk of a fixed number of lanes.
+
+There is one program for every number of iterations: how many are asked for is data. A particle's
+bits are then the same in whatever pieces it walks; and since all lanes are alike, it never matters
+which lane it takes, nor who is beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from ax_jax_runners.exploration.adaptation import StepTuning, learn
+from ax_jax_runners.exploration.counters import normal_pair, threefry, uniform
+from ax_jax_runners.exploration.course import Course
+from ax_jax_runners.exploration.kernels import Kernel, Noise
+from ax_jax_runners.exploration.region import Region
+from ax_jax_runners.exploration.state import AIM_REACHED, RUNNING, STALLED, WalkState
+
+#: Bytes of the random numbers that are drawn at once: they stay in the processor's cache.
+_NOISE_BYTES = 2**18
+#: Bytes of the rows that one call writes.
+_RECORD_BYTES = 2**22
+_MOST_TICKS = 32
+#: The second word of the counter of a stochastic simulator's keys; proposals count from 0.
+_EVALUATION = np.uint32(2**31)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Record:
+    """R rows of what a call recorded, the row axis first and the particle axis last.
+
+    Attributes:
+        unit: (R, k, P).
+        violation: (R, P).
+        features: The simulator's structure, (R, ..., P).
+        moves: (R, P) int32, moves so far.
+        suggestions: (R, P) uint32, suggestions so far.
+        complete: (R, P) bool, whether an iteration ended here; None where every row ends one.
+    """
+
+    unit: Any
+    violation: Any
+    features: Any
+    moves: Any
+    suggestions: Any
+    complete: Any
+
+
+@dataclass(frozen=True)
+class LaneProgram:
+    """A walk's computation for ``lanes`` particles at once.
+
+    Attributes:
+        region: Where it stays inside.
+        kernel: How it proposes.
+        course: What is admissible.
+        lanes: Particles of one call.
+        max_suggestions: Suggestions in a row without one that could be evaluated, after which a
+            particle is stalled.
+        tune: How a warm-up tunes the step; None: it is given.
+    """
+
+    region: Region
+    kernel: Kernel
+    course: Course
+    lanes: int
+    max_suggestions: int
+    tune: StepTuning | None = None
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of coordinates, violations and steps: the evaluator's."""
+        return np.dtype(self.region.evaluator.dtype)
+
+    def precision(self) -> Any:
+        """The context in which every call must be made."""
+        return jax.enable_x64(self.dtype == np.float64)
+
+    # ------------------------------------------------------------------ one point
+
+    def _evaluate(self, unit: Array, seed_theta: Array, words: Array | None) -> tuple[Array, Any]:
+        """Evaluate one point: (k,), (d,) and the key's words (2,) to violation and features."""
+        key = None if words is None else jax.random.wrap_key_data(words, impl="threefry2x32")
+        theta = self.region.box.theta_row(unit, seed_theta)
+        features = self.region.evaluator.row_features(theta, key)
+        return self.region.violation(features).astype(self.dtype), features
+
+    def _evaluate_lanes(
+        self, unit: Array, seed_theta: Array, words: Array | None
+    ) -> tuple[Array, Any]:
+        axes = (-1, -1, None if words is None else -1)
+        return jax.vmap(self._evaluate, in_axes=axes, out_axes=-1)(unit, seed_theta, words)
+
+    def _evaluation_words(self, key: Array, tick: Array) -> Array | None:
+        if not self.region.evaluator.stochastic:
+            return None
+        counter = jnp.full_like(tick, _EVALUATION)
+        return jnp.stack(threefry((key[0], key[1]), (tick, counter)))
+
+    def _allows(self, state: WalkState, proposal: Array) -> Array:
+        allowed = self.course.allows(state.unit, state.seed_unit, proposal)
+        if not self.region.box.space.linear_constraints:
+            return allowed
+        box = self.region.box
+        theta = jax.vmap(box.theta_row, in_axes=-1, out_axes=-1)(proposal, state.seed_theta)
+        return allowed & box.holds(theta)
+
+    @functools.cached_property
+    def first(self) -> Any:
+        """Compiled (unit (k, P), seed_theta (d, P), key (2, P)) -> (violation, features)."""
+
+        def evaluate(unit: Array, seed_theta: Array, key: Array) -> tuple[Array, Any]:
+            # Suggestions begin at tick 0; the last one is never reached.
+            tick = jnp.full(key.shape[1:], 2**32 - 1, dtype=jnp.uint32)
+            words = self._evaluation_words(key, tick)
+            return self._evaluate_lanes(unit, seed_theta, words)
+
+        return jax.jit(evaluate)
+
+    # ------------------------------------------------------------------ one tick
+
+    def _noise(self, state: WalkState, ticks: int) -> Noise:
+        """Draw the numbers of the next ticks, with a leading axis of them."""
+        count, k = self.kernel.candidates, self.region.box.dimension
+        pairs = (k + 1) // 2
+        shape = (ticks, count, pairs + 1, self.lanes)
+        tick = state.tick + jnp.arange(ticks, dtype=jnp.uint32)[:, None]
+        number = jnp.arange(count * (pairs + 1), dtype=jnp.uint32).reshape(count, pairs + 1)
+        first, second = threefry(
+            (state.key[0], state.key[1]),
+            (
+                jnp.broadcast_to(tick[:, None, None], shape),
+                jnp.broadcast_to(number[None, :, :, None], shape),
+            ),
+        )
+        normals = jnp.concatenate(normal_pair(first[:, :, :pairs], second[:, :, :pairs]), axis=2)
+        uniforms = jnp.stack([uniform(first[:, :, pairs]), uniform(second[:, :, pairs])], axis=1)
+        return Noise(normals[:, :, :k].astype(self.dtype), uniforms.astype(self.dtype))
+
+    def _tick(self, state: WalkState, noise: Noise, active: Array) -> tuple[WalkState, Array]:
+        """Make one suggestion for every active lane; say which iterations it completed."""
+        suggestion = self.kernel.suggest(state, noise, self.course, self._allows)
+        # What is not admissible may lie where no simulator should go.
+        proposal = jnp.where(suggestion.admissible, suggestion.proposal, state.unit)
+        words = self._evaluation_words(state.key, state.tick)
+        violation, features = self._evaluate_lanes(proposal, state.seed_theta, words)
+        evaluated = active & suggestion.admissible
+        inside = evaluated & (violation <= 0)
+        complete, line = self.kernel.settle(state, suggestion, inside)
+        complete = complete & active
+        idle = jnp.where(evaluated, 0, state.idle + suggestion.count.astype(jnp.int32))
+        idle = jnp.where(active, idle, state.idle)
+
+        def chosen(new: Array, old: Array) -> Array:
+            return jnp.where(inside, new, old)
+
+        unit = chosen(proposal, state.unit)
+        iteration = state.iteration + complete.astype(jnp.int32)
+        at_aim, status = state.at_aim, state.status
+        status = jnp.where(active & (idle >= self.max_suggestions), STALLED, status)
+        if self.course.aims:
+            at_aim = at_aim + (inside & self.course.arrived(unit)).astype(jnp.int32)
+            if self.course.stop_at_aim > 0:
+                there = active & (at_aim >= self.course.stop_at_aim)
+                status = jnp.where(there, AIM_REACHED, status)
+        after = dataclasses.replace(
+            state,
+            unit=unit,
+            violation=chosen(violation, state.violation),
+            features=jax.tree.map(chosen, features, state.features),
+            tick=state.tick + active.astype(jnp.uint32),
+            iteration=iteration,
+            suggestions=state.suggestions + jnp.where(active, suggestion.count, 0).astype("uint32"),
+            idle=idle,
+            evaluations=state.evaluations + evaluated.astype(jnp.int32),
+            moves=state.moves + inside.astype(jnp.int32),
+            nonfinite=state.nonfinite + (evaluated & jnp.isinf(violation)).astype(jnp.int32),
+            at_aim=at_aim,
+            status=status,
+        )
+        if line is not None and state.line is not None:
+            kept = jax.tree.map(lambda new, old: jnp.where(active, new, old), line, state.line)
+            after = dataclasses.replace(after, line=kept)
+        return after, complete
+
+    # ------------------------------------------------------------------ many ticks
+
+    @functools.cached_property
+    def row_bytes(self) -> int:
+        """Bytes that one recorded state of one particle takes."""
+        evaluator = self.region.evaluator
+        with self.precision():
+            theta = jax.ShapeDtypeStruct((evaluator.space.dimension,), self.dtype)
+            key = (jax.eval_shape(lambda: jax.random.key(0)),) if evaluator.stochastic else ()
+            features = jax.eval_shape(evaluator.row_features, theta, *key)
+        size = sum(math.prod(f.shape) * f.dtype.itemsize for f in jax.tree.leaves(features))
+        return size + (self.region.box.dimension + 1) * self.dtype.itemsize + 9
+
+    @property
+    def rows(self) -> int:
+        """Rows that one call can record."""
+        return int(np.clip(_RECORD_BYTES // (self.row_bytes * self.lanes), 16, 1024))
+
+    @functools.cached_property
+    def walk(self) -> Any:
+        """Compiled (state, target, thin) -> (state, record).
+
+        Every running particle goes on to the iteration ``target`` (or until it stops), at most as
+        far as the record has room: ``rows * thin`` iterations of a kernel in lockstep, ``rows``
+        ticks of another. A kernel in lockstep records every ``thin``-th iteration of the call, the
+        others every tick.
+        """
+        return jax.jit(functools.partial(self._walk, learning=False))
+
+    @functools.cached_property
+    def warm_up(self) -> Any:
+        """Compiled (state, target, thin, half) -> (state, record), which learns on the way.
+
+        ``half`` is the number of moves after which the mean of the step is taken.
+        """
+        return jax.jit(functools.partial(self._walk, learning=True))
+
+    def _walk(
+        self,
+        state: WalkState,
+        target: Array,
+        thin: Array,
+        half: Array | None = None,
+        *,
+        learning: bool,
+    ) -> tuple[WalkState, Record]:
+        k = self.region.box.dimension
+        each = self.kernel.candidates * (k + 2) * self.dtype.itemsize * self.lanes
+        ticks = int(np.clip(_NOISE_BYTES // each, 1, _MOST_TICKS))
+        lockstep = self.kernel.lockstep
+
+        def row(leaf: Array) -> Array:
+            return jnp.zeros((self.rows, *leaf.shape), leaf.dtype)
+
+        empty = Record(
+            row(state.unit),
+            row(state.violation),
+            jax.tree.map(row, state.features),
+            row(state.moves),
+            row(state.suggestions),
+            None if lockstep else jnp.zeros((self.rows, self.lanes), dtype=bool),
+        )
+        limit = self.rows * (thin if lockstep else 1)
+
+        def is_active(state: WalkState) -> Array:
+            return (state.status == RUNNING) & (state.iteration < target)
+
+        def go_on(carry: Any) -> Array:
+            at, state, _ = carry
+            return (at < limit) & jnp.any(is_active(state))
+
+        def block(carry: Any) -> Any:
+            start, state, record = carry
+            noise = self._noise(state, ticks)
+
+            def body(i: Array, carry: Any) -> Any:
+                state, record = carry
+                active = is_active(state) & (start + i < limit)
+                drawn = Noise(noise.normals[i], noise.uniforms[i])
+                after, complete = self._tick(state, drawn, active)
+                if learning and half is not None:
+                    after = learn(
+                        state,
+                        after,
+                        complete,
+                        half,
+                        tune=self.tune,
+                    )
+                # A row is written until its last tick: no branch is needed.
+                place = (start + i) // (thin if lockstep else 1)
+                return after, _write(record, place, after, None if lockstep else complete)
+
+            # Rows are written at every tick, so there must not be more ticks than rows.
+            steps = jnp.minimum(ticks, limit - start)
+            state, record = lax.fori_loop(0, steps, body, (state, record))
+            return start + steps, state, record
+
+        _, state, record = lax.while_loop(go_on, block, (jnp.int32(0), state, empty))
+        return state, record
+
+
+def _write(record: Record, place: Array, state: WalkState, complete: Array | None) -> Record:
+    def put(rows: Array, leaf: Array) -> Array:
+        return lax.dynamic_update_index_in_dim(rows, leaf, place, 0)
+
+    return Record(
+        put(record.unit, state.unit),
+        put(record.violation, state.violation),
+        jax.tree.map(put, record.features, state.features),
+        put(record.moves, state.moves),
+        put(record.suggestions, state.suggestions),
+        None if complete is None else put(record.complete, complete),
+    )
