@@ -1,7 +1,7 @@
 """A small walk that keeps its points in an archive, and processes of it that are ended.
 
-Run as a program it stays warm and forks copies of itself: ``python archived_walks.py FOLDER`` ends
-one copy at every operation on the disk, lets another one go on, and prints what came of it.
+Run as a program it stays warm and forks copies of itself, which walk until they are killed, or end
+themselves at one operation on the disk.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +116,8 @@ def on_each_operation(act: Callable[[int], None]) -> None:
         setattr(os, name, wrap(getattr(os, name), name != "fsync"))
 
 
-def _in_a_copy(job: Callable[[], None]) -> int:
-    """Fork a process for the job and return how it ended."""
+def _start_copy(job: Callable[[], None]) -> int:
+    """Fork a process for the job and return its id."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -123,7 +126,12 @@ def _in_a_copy(job: Callable[[], None]) -> int:
             code = 0
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
+
+
+def _in_a_copy(job: Callable[[], None]) -> int:
+    """Fork a process for the job and return how it ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(_start_copy(job), 0)[1])
 
 
 def _end_at(number: int, folder: Path, until: int) -> None:
@@ -152,28 +160,70 @@ def _check_and_go_on(folder: Path, until: int) -> None:
         assert len(older) <= 4 * len(archive.shards) + 8, kept
 
 
-def main(folder: Path) -> None:
+def end_everywhere(folder: Path) -> dict[str, Any]:
     """End a copy at the first operation, the second, and so on until one comes to its end."""
-    # Arrow loads these when they are first needed; the copies need not do so one by one.
-    for name in ("pandas", "pyarrow.compute", "pyarrow.parquet"):
-        importlib.import_module(name)
     until, ended, failed = 5 * INTERVAL, 0, []
     while True:
         place = folder / f"{ended + 1}"
-        code = _in_a_copy(lambda: _end_at(ended + 1, place, until))  # noqa: B023
+        code = _in_a_copy(partial(_end_at, ended + 1, place, until))
         if code == 0:
-            break
+            return {"ended": ended, "failed": failed}
         assert code == 99, code
         ended += 1
-        if _in_a_copy(lambda: _check_and_go_on(place, until)):  # noqa: B023
+        if _in_a_copy(partial(_check_and_go_on, place, until)):
             failed.append(ended)
-    sys.stdout.write(json.dumps({"ended": ended, "failed": failed}))
+
+
+def main() -> None:
+    """Do what is asked line by line."""
+    # Arrow loads these when they are first needed; the copies need not do so one by one.
+    for name in ("pandas", "pyarrow.compute", "pyarrow.parquet"):
+        importlib.import_module(name)
+    for line in sys.stdin:
+        what, *arguments = json.loads(line)
+        if what == "end everywhere":
+            answer: Any = end_everywhere(Path(arguments[0]))
+        elif what == "walk":
+            answer = _start_copy(partial(run, Path(arguments[0]), arguments[1]))
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(arguments[0], 0)[1])
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+class Walkers:
+    """The tests' side of `main`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )
+
+    def ask(self, what: str, *arguments: Any) -> Any:
+        """Have something done and return the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([what, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def walk(self, folder: Path, until: int) -> int:
+        """Start a walk in a process of its own and return the process id."""
+        return self.ask("walk", str(folder), until)
+
+    def kill(self, pid: int) -> None:
+        """Kill a walk; it must have been alive."""
+        os.kill(pid, signal.SIGKILL)
+        assert self.ask("wait", pid) == -signal.SIGKILL
+
+    def close(self) -> None:
+        """End the warm process."""
+        self._process.communicate()
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "walk":
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        run(Path(sys.argv[2]), int(sys.argv[3]))
-    else:
-        main(Path(sys.argv[1]))
+    main()
