@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ax_jax_runners.errors import ConfigurationError, EvaluationError
+from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.exploration.diagnostics.batches import call_in_batches
 
-_BATCH = 4096
 # Between two components: pairs of near points, rounds of ever wider bends, and bends a pair.
 _PAIRS, _ROUNDS, _BENDS = 12, 4, 8
 _Inside = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
@@ -42,8 +42,8 @@ def connected_components(
 
     Args:
         points: shape (n, k), in unit-box coordinates, all inside.
-        inside: (m, k) to (m,) bool. Called with 4096 rows, the last call filled up by repeating
-            a row.
+        inside: (m, k) to (m,) bool. Called with 256, 2048 or 16384 rows, the last call filled up
+            by repeating a row.
         neighbours: how many nearest neighbours of each point to try at first.
         steps: points tested on a path, its ends not counted: a gap in the region narrower than
             1 / (steps + 1) of the path may be overlooked.
@@ -52,7 +52,7 @@ def connected_components(
     Raises:
         ConfigurationError: points of another shape, a point that is outside, or an option below 1.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     rows = np.asarray(points, dtype=np.float64)
     if rows.ndim != 2 or 0 in rows.shape or neighbours < 1 or steps < 1:
@@ -70,11 +70,16 @@ def connected_components(
     labels = np.zeros(len(rows), dtype=np.int64)
     if len(rows) > 1:
         near = min(neighbours, len(rows) - 1)
-        _, index = cKDTree(rows).query(rows, k=near + 1)
-        first = np.repeat(np.arange(len(rows)), near + 1)
-        pairs = np.unique(np.sort(np.stack([first, index.ravel()], axis=1), axis=1), axis=0)
-        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-        edges = pairs[paths.straight(rows[pairs[:, 0]], rows[pairs[:, 1]])]
+        index = np.asarray(KDTree(rows).query(rows, k=near + 1)[1])
+        labels = np.arange(len(rows))
+        edges = np.empty((0, 2), dtype=np.int64)
+        for rank in range(near + 1):
+            # Points that are joined already need no further path.
+            pairs = np.stack([np.arange(len(rows)), index[:, rank]], axis=1)
+            pairs = np.unique(np.sort(pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]), axis=0)
+            held = paths.straight(rows[pairs[:, 0]], rows[pairs[:, 1]])
+            edges = np.concatenate([edges, pairs[held]])
+            labels = _labels(len(rows), edges)
         labels = _joined(rows, edges, paths, np.random.default_rng(seed))
     return Components(labels=labels, count=int(labels.max()) + 1, evaluations=paths.evaluations)
 
@@ -99,20 +104,9 @@ class _Paths:
         self._waves = [wave for wave in waves if wave.size]
 
     def inside(self, rows: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Test rows (m, k), in batches of one size: a compiled test is compiled once."""
-        found = np.empty(len(rows), dtype=bool)
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            filled = np.concatenate([batch, np.repeat(batch[:1], _BATCH - len(batch), axis=0)])
-            answer = np.asarray(self._inside(filled))
-            if answer.shape != (_BATCH,):
-                raise EvaluationError(
-                    f"inside() of {_BATCH} rows has the shape {answer.shape}; return ({_BATCH},), "
-                    f"one bool a row."
-                )
-            found[start : start + _BATCH] = answer[: len(batch)]
+        """Test rows (m, k)."""
         self.evaluations += len(rows)
-        return found
+        return call_in_batches(self._inside, rows).astype(bool)
 
     def straight(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether the straight paths from a (m, k) to b (m, k) stay inside, (m,)."""
@@ -173,13 +167,13 @@ def _bent(
 
 def _closest_pairs(rows: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each component, the pairs of points that are nearest to another component."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     pairs = []
     for label in range(labels.max() + 1):
         mine, others = np.flatnonzero(labels == label), np.flatnonzero(labels != label)
         near = min(3, len(others))
-        distance, index = cKDTree(rows[others]).query(rows[mine], k=near)
+        distance, index = KDTree(rows[others]).query(rows[mine], k=near)
         distance, index = distance.reshape(-1), others[np.asarray(index).reshape(-1)]
         best = np.argsort(distance)[:_PAIRS]
         pairs.append(np.stack([np.repeat(mine, near)[best], index[best]], axis=1))

@@ -1,4 +1,4 @@
-"""A violation whose evaluations are counted, bounded, and made in few different batch sizes."""
+"""A violation whose evaluations are counted and bounded."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ax_jax_runners.errors import EvaluationError, VolumeNotEstimated
-
-# A compiled violation is compiled anew for each size; the last batch is filled up.
-_BATCH_SIZES = (16384, 2048, 256)
+from ax_jax_runners.errors import VolumeNotEstimated
+from ax_jax_runners.exploration.diagnostics.batches import call_in_batches
 
 
 class CountedViolation:
@@ -54,20 +52,7 @@ class CountedViolation:
                 f"evaluations, or look whether the constraints can be met at all."
             )
         self.spent += n
-        values = np.empty(n)
-        start = 0
-        while start < n:
-            size = next((s for s in _BATCH_SIZES if s <= n - start), _BATCH_SIZES[-1])
-            batch = rows[start : start + size]
-            filled = np.concatenate([batch, np.repeat(batch[:1], size - len(batch), axis=0)])
-            found = np.asarray(self._violations(filled), dtype=np.float64)
-            if found.shape != (size,):
-                raise EvaluationError(
-                    f"The violation of {size} rows has the shape {found.shape}; return ({size},), "
-                    f"one number a row."
-                )
-            values[start : start + size] = found[: len(batch)]
-            start += size
+        values = call_in_batches(self._violations, rows).astype(np.float64)
         values[np.isnan(values)] = np.inf
         if n:
             self.lowest = min(self.lowest, float(values.min()))

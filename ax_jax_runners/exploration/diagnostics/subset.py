@@ -108,11 +108,13 @@ class _Cloud:
 
     @classmethod
     def of_points(cls, points: NDArray[np.float64]) -> _Cloud:
-        covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
+        centred = points - points.mean(axis=0)
+        covariance = centred.T @ centred / len(points)
         # A cloud of few points is flat; the ridge keeps all directions open.
         spread = np.diag(covariance)
         ridge = 1e-3 * spread + 1e-6 * spread.max() + 1e-30
-        return cls(points, np.linalg.cholesky(covariance + np.diag(ridge)))
+        factor = np.linalg.cholesky(covariance + np.diag(ridge))
+        return cls(points, np.asarray(factor, dtype=np.float64))
 
     def steps(self, kind: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
         """One step of each kind asked for, (n, dimension)."""
