@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ax_jax_runners.evaluation.constraints import Constraint, Violation
-from ax_jax_runners.evaluation.evaluator import Evaluation, FeatureEvaluator
+from ax_jax_runners.evaluation.evaluator import FeatureEvaluator
+from ax_jax_runners.evaluation.validity import Evaluation
 
 if TYPE_CHECKING:
     from ax_jax_runners.evaluation.paramrf import from_paramrf

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -28,33 +27,14 @@ from ax_jax_runners.evaluation.features import (
     simulate,
     simulator_name,
 )
+from ax_jax_runners.evaluation.keys import checked_keys, keys_of_rows
 from ax_jax_runners.evaluation.programs import BucketProgram, ChunkedProgram
-from ax_jax_runners.parameters.space import ParameterSpace, as_rows
+from ax_jax_runners.evaluation.validity import Evaluation, blanked
+from ax_jax_runners.parameters import ParameterSpace
+from ax_jax_runners.parameters.theta import as_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Features of a batch of B rows, and which of them can be trusted.
-
-    Attributes:
-        features: the simulator's structure of numpy arrays with a leading B. A row whose theta is
-            not finite holds NaN in every floating or complex leaf.
-        valid: (B,) bool: theta and every number of the row are finite.
-        nonfinite: leaf name (``"s11"``, ``"line.s11"``; ``"features"`` for a bare array) to (B,)
-            bool: rows with a NaN or infinity there.
-    """
-
-    features: Any
-    valid: np.ndarray
-    nonfinite: Mapping[str, np.ndarray]
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _row_keys(key: jax.Array, count: int) -> jax.Array:
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(count))
 
 
 def _positive(value: Any, name: str) -> int:
@@ -248,10 +228,7 @@ class FeatureEvaluator:
                 f"(B, {self.space.dimension})."
             )
         batch = rows if rows.ndim == 2 else rows[None]
-        keys = None
-        if key is not None:
-            keys = _row_keys(_typed(key, ()), 1 << max(0, len(batch) - 1).bit_length())
-            keys = keys[: len(batch)]
+        keys = None if key is None else keys_of_rows(key, len(batch))
         batch = self._cast(batch)
         features = self._features(batch, finite_rows(batch), keys)
         return features if rows.ndim == 2 else jax.tree.map(lambda leaf: leaf[0], features)
@@ -276,14 +253,7 @@ class FeatureEvaluator:
         rows = self._cast(rows)
         trusted = finite_rows(rows)
         features = self._features(rows, trusted, keys)
-        nonfinite = {}
-        for name, leaf in zip(self._leaf_names, jax.tree.leaves(features), strict=True):
-            inexact = np.issubdtype(leaf.dtype, np.inexact)
-            nonfinite[name] = ~finite_rows(leaf) if inexact else np.zeros(len(rows), dtype=bool)
-        valid = trusted.copy()
-        for failed in nonfinite.values():
-            np.logical_and(valid, ~failed, out=valid)
-        return Evaluation(features, valid, nonfinite)
+        return Evaluation.of(features, self._leaf_names, trusted)
 
     def _features(self, rows: np.ndarray, trusted: np.ndarray, keys: jax.Array | None) -> Any:
         """Evaluate rows of the right dtype; those not trusted hold NaN."""
@@ -298,8 +268,7 @@ class FeatureEvaluator:
         middle = ((self.space.lower + self.space.upper) / 2).astype(rows.dtype)
         stand_in = rows[trusted][0] if trusted.any() else middle
         rows = np.where(trusted[:, None], rows, stand_in)
-        features = self._run(rows, data, implementation)
-        return jax.tree.map(lambda leaf: _without(leaf, ~trusted), features)
+        return blanked(self._run(rows, data, implementation), ~trusted)
 
     def _run(self, rows: np.ndarray, data: np.ndarray | None, implementation: str) -> Any:
         with self._precision():
@@ -328,7 +297,7 @@ class FeatureEvaluator:
             return None, ""
         if keys is None:
             raise EvaluationError(f"Simulator {simulator_name(self.fn)} is stochastic; pass a key.")
-        typed = _typed(keys, (count,))
+        typed = checked_keys(keys, (count,))
         return np.asarray(jax.random.key_data(typed)), str(jax.random.key_impl(typed))
 
     # ------------------------------------------------------------------ results as bytes
@@ -350,23 +319,3 @@ class FeatureEvaluator:
             ArtifactCorrupt: anything else.
         """
         return results.read_results(stream)
-
-
-def _typed(key: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Check that ``key`` is an array of typed PRNG keys of this shape."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or key.shape != shape:
-        found = type(key).__name__ if dtype is None else f"{dtype} array of the shape {key.shape}"
-        raise EvaluationError(
-            f"The key is a {found}; give typed keys of the shape {shape}, made by jax.random.key."
-        )
-    return key
-
-
-def _without(leaf: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Put NaN into some rows of a floating or complex leaf."""
-    if not np.issubdtype(leaf.dtype, np.inexact):
-        return leaf
-    leaf = leaf.copy()
-    leaf[rows] = complex(np.nan, np.nan) if np.iscomplexobj(leaf) else np.nan
-    return leaf
