@@ -107,7 +107,7 @@ def test_every_bit_of_every_type_comes_back(tmp_path: Path, concat_every: int) -
     assert list(arrays) == list(frame) == loaded.column_names == [*columns, *values]
     for name, expected in {**columns, **values}.items():
         assert same_bits(arrays[name], expected), name
-        whole = np.stack(frame[name]) if expected.ndim > 1 else frame[name].to_numpy()
+        whole = np.stack(list(frame[name])) if expected.ndim > 1 else frame[name].to_numpy()
         assert same_bits(whole, expected), name
         column = loaded[name].combine_chunks()
         flat = column.flatten() if expected.ndim > 1 else column
@@ -262,7 +262,7 @@ def test_ends_of_different_length_are_explained(tmp_path: Path) -> None:
         archive.save(
             chain(1, [(0, 0, 0, 3), (0, 1, 0, 1)]),
             checkpoint(3),
-            features={"n": np.array([1, 2]), "f": np.float32([1.5, 2.5])},
+            features={"n": np.array([1, 2]), "f": np.array([1.5, 2.5], np.float32)},
         )
         found = archive.to_xarray()
     assert found["n"].dtype == np.float64
@@ -493,22 +493,25 @@ def test_merging_holds_few_row_groups_in_memory(
     rows, before = 20_000, pa.default_memory_pool()
     pool = pa.proxy_memory_pool(before)
     with open_archive(tmp_path, concat_every=8) as archive:
-        for part in range(8):
-            if part == 7:
-                written = sum(shard.size for shard in archive.shards)
+
+        def save(part: int) -> None:
             columns = {"iteration": np.arange(part * rows, (part + 1) * rows) + 1}
-            points = random.random((rows, 8))
-            if part == 7:
-                pa.set_memory_pool(pool)
-            try:
-                archive.save(columns, checkpoint((part + 1) * rows), parameters={"p": points})
-            finally:
-                pa.set_memory_pool(before)
+            points = {"p": random.random((rows, 8))}
+            archive.save(columns, checkpoint((part + 1) * rows), parameters=points)
+
+        for part in range(7):
+            save(part)
+        written = sum(shard.size for shard in archive.shards)
+        pa.set_memory_pool(pool)
+        try:
+            save(7)
+        finally:
+            pa.set_memory_pool(before)
         (merged,) = archive.shards
-        assert merged.rows == 8 * rows
-        assert written > 7 * 2**20
-        # One shard of the eight was encoded too.
-        assert pool.max_memory() < written / 2
+    assert merged.rows == 8 * rows
+    assert written > 7 * 2**20
+    # One shard of the eight was encoded too.
+    assert pool.max_memory() < written / 2
 
 
 def test_a_view_stays_as_it_was_while_the_archive_grows_and_merges(tmp_path: Path) -> None:

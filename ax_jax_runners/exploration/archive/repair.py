@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ax_jax_runners.errors import ArtifactCorrupt
 from ax_jax_runners.exploration.archive.files import Named, open_whole
+from ax_jax_runners.exploration.archive.identity import check_identity
 from ax_jax_runners.exploration.archive.manifest import (
     CURRENT,
     PREVIOUS,
@@ -19,6 +20,7 @@ from ax_jax_runners.exploration.archive.manifest import (
     read_manifest,
 )
 from ax_jax_runners.exploration.archive.states import Checkpoint, read_state
+from ax_jax_runners.files.atomic import write_atomically
 
 _LOG = logging.getLogger("ax_jax_runners.exploration")
 
@@ -36,6 +38,44 @@ class Found:
     manifest: Manifest
     damage: dict[str, str]
     dropped: frozenset[str]
+
+
+def begin(folder: Path, begun: Manifest) -> tuple[Manifest, Manifest | None]:
+    """Make or mend an archive, and tidy it: only for the writer.
+
+    Args:
+        folder: The archive's.
+        begun: An archive without rows, of the identity that is wanted.
+
+    Returns:
+        Its manifest and the one before, where there is one.
+
+    Raises:
+        ArtifactCorrupt: There are files, but neither generation of the manifest can be read.
+        ConfigurationError: The archive is of another identity.
+        SchemaTooNew: Written by a newer version of this package.
+        OSError: The folder cannot be written.
+    """
+    found = find_whole(folder)
+    if found is None:
+        sweep(folder, ())
+        write_atomically(folder / CURRENT, begun.encode())
+        return begun, None
+    manifest = found.manifest
+    check_identity(manifest, begun, folder)
+    if found.damage:
+        set_aside(folder, found)
+        for name in (PREVIOUS, CURRENT):
+            write_atomically(folder / name, manifest.encode())
+    try:
+        previous = read_manifest(folder / PREVIOUS)
+    except ArtifactCorrupt:
+        # Missing before the first checkpoint; else whatever has its name gives way to the next.
+        previous = None
+        with suppress(FileNotFoundError):
+            os.replace(folder / PREVIOUS, folder / f"{PREVIOUS}.damaged")
+    sweep(folder, manifest.names | (previous.names if previous else frozenset()))
+    return manifest, previous
 
 
 def find_whole(folder: Path) -> Found | None:

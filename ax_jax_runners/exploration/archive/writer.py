@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,20 +13,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ax_jax_runners.errors import ArtifactCorrupt, ConfigurationError, StoreFull
-from ax_jax_runners.exploration.archive.identity import check_identity, plain_identity
-from ax_jax_runners.exploration.archive.layout import Layout, arrange, check_same
+from ax_jax_runners.errors import ConfigurationError, StoreFull
+from ax_jax_runners.exploration.archive.fitting import fit
+from ax_jax_runners.exploration.archive.identity import plain_identity
+from ax_jax_runners.exploration.archive.layout import arrange
 from ax_jax_runners.exploration.archive.manifest import (
     CURRENT,
     PREVIOUS,
     Manifest,
     Shard,
     canonical,
-    read_manifest,
 )
-from ax_jax_runners.exploration.archive.repair import find_whole, set_aside, sweep
+from ax_jax_runners.exploration.archive.repair import begin
 from ax_jax_runners.exploration.archive.shards import merge, mergeable, write_rows
 from ax_jax_runners.exploration.archive.states import Checkpoint, encode_state
 from ax_jax_runners.exploration.archive.view import ArchiveView
@@ -110,7 +107,7 @@ class WalkArchive:
                 raise ConfigurationError(f"{folder} is not a folder; use another name.") from error
             lock = WriterLock.acquire(folder / _LOCK)
             try:
-                return cls(folder, lock, *_begin(folder, begun), concat_every)
+                return cls(folder, lock, *begin(folder, begun), concat_every)
             except BaseException:
                 lock.release()
                 raise
@@ -157,7 +154,7 @@ class WalkArchive:
         if not self._release.alive:
             raise ConfigurationError(f"The archive {self.directory} is closed; open it again.")
         layout, arrays, rows = arrange(columns, parameters or {}, features or {})
-        manifest = self._fitting(layout, arrays, rows, checkpoint.iteration)
+        manifest = fit(self._manifest, layout, arrays, checkpoint.iteration, self.directory)
         state, data = encode_state(checkpoint)
         facts = json.loads(canonical(dict(checkpoint.facts)))
         iteration = int(checkpoint.iteration)
@@ -232,33 +229,6 @@ class WalkArchive:
     ) -> None:
         self.close()
 
-    def _fitting(
-        self, layout: Layout, arrays: Mapping[str, np.ndarray], rows: int, iteration: int
-    ) -> Manifest:
-        """The manifest to append to, after these rows were found to belong behind it."""
-        manifest = self._manifest
-        if layout.columns:
-            if manifest.layout.columns:
-                check_same(manifest.layout, layout, self.directory)
-            manifest = replace(manifest, layout=layout)
-        before = manifest.iteration
-        if iteration < before + bool(rows):
-            raise ConfigurationError(
-                f"A checkpoint at iteration {iteration} with {rows} rows does not belong behind "
-                f"that at {before} in {self.directory}; go on from the latest one."
-            )
-        if rows and "iteration" in arrays:
-            first = arrays["iteration"].astype(np.int64)
-            times = arrays.get("multiplicity", np.ones(1, np.int64)).astype(np.int64)
-            last = first + (times - 1) * manifest.thin
-            if first.min() <= before or last.max() > iteration or times.min() < 1:
-                raise ConfigurationError(
-                    f"Rows from iteration {first.min()} to {last.max()}, each there "
-                    f"{times.min()} times or more, do not lie between the checkpoints at {before} "
-                    f"and {iteration} of {self.directory}; count from 1, and within a shard."
-                )
-        return manifest
-
     def _publish(self, manifest: Manifest) -> None:
         manifest = replace(manifest, generation=self._manifest.generation + 1)
         write_atomically(self.directory / PREVIOUS, self._manifest.encode())
@@ -279,30 +249,6 @@ class WalkArchive:
             except OSError as error:
                 _LOG.warning("Shards of %s are not merged yet: %s", self.directory, error)
                 return
-
-
-def _begin(folder: Path, begun: Manifest) -> tuple[Manifest, Manifest | None]:
-    """Return both generations of what is in the folder, after mending and tidying."""
-    found = find_whole(folder)
-    if found is None:
-        sweep(folder, ())
-        write_atomically(folder / CURRENT, begun.encode())
-        return begun, None
-    manifest = found.manifest
-    check_identity(manifest, begun, folder)
-    if found.damage:
-        set_aside(folder, found)
-        for name in (PREVIOUS, CURRENT):
-            write_atomically(folder / name, manifest.encode())
-    try:
-        previous = read_manifest(folder / PREVIOUS)
-    except ArtifactCorrupt:
-        # Missing before the first checkpoint; else whatever has its name gives way to the next.
-        previous = None
-        with suppress(FileNotFoundError):
-            os.replace(folder / PREVIOUS, folder / f"{PREVIOUS}.damaged")
-    sweep(folder, manifest.names | (previous.names if previous else frozenset()))
-    return manifest, previous
 
 
 @contextmanager
