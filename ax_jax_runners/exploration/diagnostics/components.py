@@ -12,7 +12,7 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration.diagnostics.batches import call_in_batches
 
 # Between two components: pairs of near points, rounds of ever wider bends, and bends a pair.
-_PAIRS, _ROUNDS, _BENDS = 12, 4, 8
+_PAIRS, _ROUNDS, _BENDS = 12, 4, 16
 _Inside = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 
 
@@ -152,11 +152,11 @@ def _bent(
     paths: _Paths,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Whether a path over a third point stays inside, that lies up to about ``bend`` aside."""
+    """Whether a path over a third point stays inside, up to ``bend`` of their length aside."""
     a, b = np.repeat(a, _BENDS, axis=0), np.repeat(b, _BENDS, axis=0)
     length = np.linalg.norm(b - a, axis=1, keepdims=True)
     aside = rng.standard_normal(a.shape)
-    aside *= bend * length / np.linalg.norm(aside, axis=1, keepdims=True)
+    aside *= bend * length * rng.random((len(a), 1)) / np.linalg.norm(aside, axis=1, keepdims=True)
     third = (a + b) / 2 + aside
     held = ((third >= 0) & (third <= 1)).all(axis=1)
     held[held] = paths.inside(third[held])

@@ -47,8 +47,8 @@ class CountedViolation:
         n = len(rows)
         if n > self.left:
             raise VolumeNotEstimated(
-                f"The {self.limit} evaluations were used up before the region was reached; the "
-                f"lowest violation found is {self.lowest:.6g} (inside is at most 0). Give more "
+                f"The {self.limit} evaluations were used up on the way to the region; the lowest "
+                f"violation found is {self.lowest:.6g} (inside is at most 0). Give more "
                 f"evaluations, or look whether the constraints can be met at all."
             )
         self.spent += n

@@ -125,28 +125,32 @@ def _by_levels(
 ) -> VolumeEstimate:
     most = max(_MOST_COORDINATES // (_REPETITIONS * violation.dimension), 50)
     particles = int(np.clip(violation.left // (_REPETITIONS * 500), 50, min(400, most)))
-    found = np.empty(0)
+    found, levels, repeated = np.empty(0), 0, False
     while True:
         before = violation.spent
-        run = simulate_subsets(violation, particles=particles, repetitions=_REPETITIONS, rng=rng)
+        try:
+            run = simulate_subsets(
+                violation, particles=particles, repetitions=_REPETITIONS, rng=rng
+            )
+        except VolumeNotEstimated:
+            if not found.size:
+                raise
+            # The larger populations came dearer than expected; the smaller ones' estimate stands.
+            break
         if np.isneginf(run.log_volumes).all():
             raise VolumeNotEstimated(_stuck(run.stuck_at, particles, violation.spent))
-        found = np.append(found, run.log_volumes)
-        highest = found.max()
-        volumes = np.exp(found - highest)
-        relative = float(volumes.std(ddof=1) / math.sqrt(len(volumes)) / volumes.mean())
-        per_particle = (violation.spent - before) / particles
-        affordable = int(violation.left / (1.1 * per_particle))
+        # Smaller populations scatter more; they only told how large these must be.
+        found = np.append(found, run.log_volumes) if repeated else run.log_volumes
+        levels = run.levels
+        relative = _relative_error(found)
+        affordable = int(violation.left * particles / (1.2 * (violation.spent - before)))
         growth = float(np.clip(1.5 * (relative / target) ** 2, 2, 8))
-        next_particles = min(int(growth * particles), affordable, most)
-        enough = particles if particles == most else 2 * particles
-        if relative <= target or next_particles < enough:
+        larger = min(int(growth * particles), affordable, most)
+        if relative <= target or larger < min(2 * particles, most):
             break
-        if next_particles > particles:
-            # Smaller populations scatter more; they only told how large these must be.
-            found = np.empty(0)
-        particles = next_particles
-    log_volume = float(highest + math.log(volumes.mean()))
+        particles, repeated = larger, larger == particles
+    highest, relative = float(found.max()), _relative_error(found)
+    log_volume = highest + math.log(np.exp(found - highest).mean())
     return VolumeEstimate(
         volume=math.exp(log_volume),
         standard_error=math.exp(log_volume) * relative,
@@ -154,8 +158,14 @@ def _by_levels(
         relative_error=relative,
         evaluations=violation.spent,
         method="subset simulation",
-        levels=run.levels,
+        levels=levels,
     )
+
+
+def _relative_error(log_volumes: NDArray[np.float64]) -> float:
+    """Standard error of the mean of the volumes, relative to it."""
+    volumes = np.exp(log_volumes - log_volumes.max())
+    return float(volumes.std(ddof=1) / math.sqrt(len(volumes)) / volumes.mean())
 
 
 def _stuck(stuck_at: NDArray[np.float64], particles: int, spent: int) -> str:

@@ -37,15 +37,14 @@ def plot_violations(violations: ArrayLike) -> go.Figure:
     highest = max(float(np.quantile(finite, 0.99)), 0.0)
     lowest = min(float(finite.min()), 0.0)
     width = (highest - lowest) / (2 * _BINS) or 1.0
-    # Zero is an edge, so that no bar is both inside and outside.
-    edges = width * np.arange(np.floor(lowest / width), np.ceil(highest / width) + 1.5)
+    # Zero is an edge, so that no bar is both inside and outside; a bar holds its right edge.
+    edges = width * np.arange(np.floor(lowest / width) - 1, np.ceil(highest / width) + 1.5)
     figure = go.Figure()
     inside = finite <= 0
     for name, chosen, color in (
         ("inside", finite[inside], BLUE),
         ("outside", finite[~inside], VERMILION),
     ):
-        # Exactly 0 is inside: the bar to its left is closed at 0.
         counts = np.diff(np.searchsorted(np.sort(chosen), edges, side="right"))
         held = counts > 0
         figure.add_trace(
