@@ -22,7 +22,7 @@ from ax_jax_runners.problems.neurons import (
     HodgkinHuxley,
     Izhikevich,
 )
-from ax_jax_runners.problems.neurons.hodgkin_huxley import gate_rates
+from ax_jax_runners.problems.neurons.membrane import gate_rates
 from ax_jax_runners.problems.neurons.spikes import (
     observed,
     silent_train,
@@ -30,11 +30,7 @@ from ax_jax_runners.problems.neurons.spikes import (
     upstroke,
 )
 
-NEURONS = [
-    HodgkinHuxley(),
-    FitzHughNagumo(),
-    *(Izhikevich(name) for name in FIRING_CLASSES),
-]
+NEURONS = [HodgkinHuxley(), FitzHughNagumo(), Izhikevich()]
 # A regular-spiking cell of moderate leak, and the published cell of Pospischil et al. 2008.
 MODERATE = dict(gNa=50.0, gKd=5.0, gM=0.07, gL=0.1, EL=-70.0, VT=-56.2, tau_max=600.0)
 PUBLISHED = dict(gNa=56.0, gKd=6.0, gM=0.075, gL=0.0205, EL=-70.3, VT=-56.2, tau_max=608.0)
@@ -70,7 +66,7 @@ def test_the_seed_point_is_inside_in_either_precision(neuron: Any) -> None:
     assert pickle.loads(pickle.dumps(neuron)) == neuron  # noqa: S301
 
 
-@pytest.mark.parametrize("neuron", NEURONS[:3], ids=repr)
+@pytest.mark.parametrize("neuron", NEURONS, ids=repr)
 def test_features_are_finite_all_over_the_box_and_both_batch_axes_agree(neuron: Any) -> None:
     rng = np.random.default_rng(3)
     d = neuron.space.dimension

@@ -62,8 +62,14 @@ def test_the_violation_agrees_with_the_geometry(region: AnalyticRegion) -> None:
     if region != Box(region.dimension):
         assert (violation > 0.0).sum() > 100
     assert (violation <= 0.0).sum() > 900
+
+
+@pytest.mark.parametrize("region", [kind(40) for kind in KINDS], ids=repr)
+def test_single_precision_gives_nearly_the_same_violation(region: AnalyticRegion) -> None:
+    rng = np.random.default_rng(12)
+    points = np.concatenate([region.sample(rng, 500), rng.random((500, 40))])
     single = violations(region, points, "float32")
-    np.testing.assert_allclose(single, violation, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(single, violations(region, points), rtol=1e-3, atol=1e-3)
 
 
 def dominated_moments(
@@ -89,10 +95,10 @@ def bounding_box(region: AnalyticRegion) -> tuple[np.ndarray, np.ndarray]:
     ids=repr,
 )
 def test_volume_and_moments_agree_with_rejection_from_a_box(region: AnalyticRegion) -> None:
-    n = 400_000
+    n = 200_000
     inside, log_volume = dominated_moments(region, np.random.default_rng(2), n)
     fraction = len(inside) / n
-    assert len(inside) > 3000
+    assert len(inside) > 1500
     error = math.sqrt((1.0 - fraction) / (fraction * n))
     assert abs(log_volume - region.log_volume) <= 4.0 * error + 1e-12
     assert region.volume == pytest.approx(math.exp(region.log_volume), rel=1e-12)
@@ -101,7 +107,7 @@ def test_volume_and_moments_agree_with_rejection_from_a_box(region: AnalyticRegi
 
 @pytest.mark.parametrize("region", ALL, ids=repr)
 def test_moments_agree_with_the_regions_own_samples(region: AnalyticRegion) -> None:
-    check_moments(region, region.sample(3, 100_000))
+    check_moments(region, region.sample(3, 40_000))
 
 
 def check_moments(region: AnalyticRegion, points: np.ndarray) -> None:

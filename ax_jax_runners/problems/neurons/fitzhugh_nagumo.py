@@ -56,7 +56,7 @@ class FitzHughNagumo:
         """The three parameters and the box in which they are searched."""
         return SPACE
 
-    def evaluator(self, dtype: str = "float64", chunk: int = 256) -> FeatureEvaluator:
+    def evaluator(self, dtype: str = "float64", chunk: int = 64) -> FeatureEvaluator:
         """The features as functions of the parameters."""
         return FeatureEvaluator(self, SPACE, dtype=dtype, chunk=chunk)
 

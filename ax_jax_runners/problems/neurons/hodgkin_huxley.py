@@ -1,29 +1,20 @@
-"""Hodgkin-Huxley model of a regular-spiking cortical neuron.
-
-    C dV/dt = I - gNa m^3 h (V - ENa) - gKd n^4 (V - EK) - gM p (V - EK) - gL (V - EL)
-
-with C = 1 uF/cm^2, ENa = 50 mV, EK = -90 mV and the rates of Pospischil et al. 2008, "Minimal
-Hodgkin-Huxley type models for different classes of cortical and thalamic neurons", Biological
-Cybernetics 99, 427-441. Voltages are in mV, times in ms, conductances in mS/cm^2, currents in
-uA/cm^2.
-"""
+"""Responses of a regular-spiking cortical neuron to current steps, and what they should be."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.evaluation import FeatureEvaluator
 from ax_jax_runners.evaluation.constraints import Constraint
 from ax_jax_runners.parameters import Parameter, ParameterSpace
+from ax_jax_runners.problems.neurons.membrane import MembraneState, integrator, steady_state
 from ax_jax_runners.problems.neurons.spikes import (
     SpikeTrain,
     observed,
@@ -32,7 +23,6 @@ from ax_jax_runners.problems.neurons.spikes import (
     upstroke,
 )
 
-SODIUM, POTASSIUM = 50.0, -90.0  # mV, reversal potentials
 REST, STEP = 100.0, 400.0  # ms, before and during the current step
 THRESHOLD = -20.0  # mV, crossed upwards by a spike
 BLOCK = 8  # steps observed together, 0.4 ms: less than any spike takes
@@ -70,26 +60,11 @@ SEED_POINT = {
 }
 
 
-class _State(NamedTuple):
-    voltage: Array
-    m: Array
-    h: Array
-    n: Array
-    p: Array
-
-
-class Rates(NamedTuple):
-    """Opening rate, and opening plus closing rate, of each gate, times the time step."""
-
-    m: tuple[Array, Array]
-    h: tuple[Array, Array]
-    n: tuple[Array, Array]
-    p: tuple[Array, Array]
-
-
 @dataclass(frozen=True)
 class HodgkinHuxley:
-    """Responses of one neuron to current steps. Called as a simulator.
+    """The membrane of Pospischil et al. 2008 under current steps. Called as a simulator.
+
+    Each step of 400 ms follows the same 100 ms of rest. The integration is exponential Euler.
 
     Attributes:
         currents: Amplitudes of the steps [uA/cm^2].
@@ -131,10 +106,10 @@ class HodgkinHuxley:
     def constraints(self) -> tuple[Constraint, ...]:
         """A regular-spiking cell: silent at 1, slow at 2 and adapting at 4 uA/cm^2.
 
-        Inside is 0.0010 of the box (62 of 61440 uniform points; standard error 0.00013). They suit
-        the default currents. A silent cell is judged by how far its voltage stays below a spike's
-        peak, a blocked one by how far it does not come down, so that the violation has a slope
-        where counts have none.
+        For the default currents. Inside is 0.0010 of the box (62 of 61,440 uniform points; standard
+        error 0.00013). A silent cell is judged by how far its voltage stays below a spike's peak, a
+        blocked one by how far it does not come down: the violation has a slope where a count has
+        none.
         """
         return CONSTRAINTS
 
@@ -156,8 +131,8 @@ class HodgkinHuxley:
             names of their own: spikes are timed by their upstroke through -20 mV rather than by
             their peak, and the first interval counts.
         """
-        advance = _integrator(values, self.dt)
-        state, base = _rested(advance, _steady_state(values, self.dt), self.dt)
+        advance = integrator(values, self.dt)
+        state, base = _rested(advance, steady_state(values, self.dt), self.dt)
         steps = jnp.asarray(self.currents, dtype=base.dtype)
         # One after the other: a batch's state of one step fits into the first cache.
         trains = jax.lax.map(lambda current: _response(advance, state, current, self.dt), steps)
@@ -169,12 +144,12 @@ class HodgkinHuxley:
         return found
 
 
-def _rested(advance: Any, state: _State, dt: float) -> tuple[_State, Array]:
+def _rested(advance: Any, state: MembraneState, dt: float) -> tuple[MembraneState, Array]:
     """The state after the rest, and the mean voltage of its last tenth, both ends included."""
     start = round(0.9 * REST / dt)
     zero = jnp.zeros_like(state.voltage)
 
-    def step(carry: tuple[Array, _State, Array], none: None) -> tuple[Any, None]:
+    def step(carry: tuple[Array, MembraneState, Array], none: None) -> tuple[Any, None]:
         number, state, total = carry
         state = advance(state, 0.0)
         total = total + jnp.where(number >= start - 1, state.voltage, 0.0)
@@ -186,10 +161,10 @@ def _rested(advance: Any, state: _State, dt: float) -> tuple[_State, Array]:
     return state, total / (length - start + 1)
 
 
-def _response(advance: Any, state: _State, current: Array, dt: float) -> SpikeTrain:
+def _response(advance: Any, state: MembraneState, current: Array, dt: float) -> SpikeTrain:
     """The spike train during a step of current."""
 
-    def block(carry: tuple[Array, _State, SpikeTrain], none: None) -> tuple[Any, None]:
+    def block(carry: tuple[Array, MembraneState, SpikeTrain], none: None) -> tuple[Any, None]:
         number, state, train = carry
         before = state.voltage
         voltages = []
@@ -203,88 +178,3 @@ def _response(advance: Any, state: _State, current: Array, dt: float) -> SpikeTr
     start = (jnp.zeros((), jnp.int32), state, silent_train(state.voltage, STEP))
     (_, _, train), _ = jax.lax.scan(block, start, None, length=round(STEP / (BLOCK * dt)))
     return train
-
-
-def _steady_state(values: Mapping[str, Any], dt: float) -> _State:
-    """The leak's reversal potential with every gate at its steady state."""
-    voltage = jnp.asarray(values["EL"])
-    rates = gate_rates(voltage, values, dt)
-    return _State(voltage, *(opening / total for opening, total in rates))
-
-
-def _relaxation() -> tuple[float, ...]:
-    """Coefficients of a polynomial for (1 - exp(-z)) / z, within 1.3e-7 on [0, 2.5]."""
-    z = 1.25 + 1.25 * np.cos(np.pi * (np.arange(8) + 0.5) / 8)
-    fit = np.polynomial.Polynomial.fit(z, -np.expm1(-z) / z, 7).convert()
-    return tuple(float(c) for c in fit.coef)
-
-
-RELAXATION = _relaxation()
-
-
-def _relaxed(gate: Array, opening: Array, total: Array) -> Array:
-    """A gate after one step of exponential Euler, from its rates times the step."""
-    share = jnp.full_like(total, RELAXATION[-1])
-    for coefficient in RELAXATION[-2::-1]:
-        share = share * total + coefficient
-    return gate + share * (opening - total * gate)
-
-
-def gate_rates(voltage: Array, values: Mapping[str, Any], dt: float) -> Rates:
-    """All rates, from two exponentials of the voltage: the others are powers of the first."""
-    u = voltage - values["VT"]
-    # Computed once and stored: every gate would compute it again otherwise.
-    q = jax.lax.optimization_barrier(jnp.exp(u * (-1.0 / 40.0)))
-    q2 = q * q
-    q4 = q2 * q2
-    q8 = q4 * q4
-    close = 0.05  # relative distance from a removable singularity, within which a series holds
-    a, b, c = u - 13.0, 40.0 - u, u - 15.0
-    near_a, near_b, near_c = (jnp.abs(x) < close * s for x, s in ((a, 4.0), (b, 5.0), (c, 5.0)))
-    y = math.exp(8.0) * q8
-    of_a = jnp.where(near_a, 1.0, 1.0 - math.exp(3.25) * (q8 * q2))
-    of_b = jnp.where(near_b, 1.0, y - 1.0)
-    of_c = jnp.where(near_c, 1.0, 1.0 - math.exp(3.0) * q8)
-    # One division for both rates of m.
-    inverse = 1.0 / (of_a * of_b)
-    m_opening = 0.32 * dt * jnp.where(near_a, _series(a, 4.0), a * of_b * inverse)
-    m_closing = 0.28 * dt * jnp.where(near_b, _series(b, 5.0), b * y * of_a * inverse)
-    h_opening = (0.128 * dt) * jnp.exp((17.0 - u) * (1.0 / 18.0))
-    h_closing = (4.0 * dt) / (1.0 + y)
-    n_opening = 0.032 * dt * jnp.where(near_c, _series(c, 5.0), c / of_c)
-    n_closing = (0.5 * dt * math.exp(0.25)) * q
-    w = q2 * jnp.exp((values["VT"] + 35.0) * (-1.0 / 20.0))
-    w2 = w * w
-    p_opening = (3.3 + w2) * (dt / values["tau_max"]) / (w * (1.0 + w2))
-    return Rates(
-        m=(m_opening, m_opening + m_closing),
-        h=(h_opening, h_opening + h_closing),
-        n=(n_opening, n_opening + n_closing),
-        p=(p_opening, p_opening * (1.0 + w2)),
-    )
-
-
-def _series(x: Array, scale: float) -> Array:
-    """X / (1 - exp(-x / scale)) near 0, where the quotient loses its digits."""
-    y = x * (1.0 / scale)
-    return scale * (1.0 + y * (0.5 + y * (1.0 / 12.0)))
-
-
-def _integrator(values: Mapping[str, Any], dt: float) -> Callable[[_State, Any], _State]:
-    """One step of exponential Euler: the gates first, then the voltage."""
-    sodium, potassium, slow = values["gNa"], values["gKd"], values["gM"]
-    leak = values["gL"]
-    leaking = leak * values["EL"]
-
-    def advance(state: _State, current: Any) -> _State:
-        rates = gate_rates(state.voltage, values, dt)
-        m, h, n, p = (_relaxed(gate, *pair) for gate, pair in zip(state[1:], rates, strict=True))
-        inward = sodium * (m * m * m * h)
-        n2 = n * n
-        outward = potassium * (n2 * n2) + slow * p
-        total = inward + outward + leak
-        target = (inward * SODIUM + outward * POTASSIUM + leaking + current) / total
-        voltage = target + (state.voltage - target) * jnp.exp(-dt * total)
-        return _State(voltage, m, h, n, p)
-
-    return advance
