@@ -294,6 +294,19 @@ class LaneProgram:
         return state, record
 
 
+@functools.lru_cache(maxsize=32)
+def shared_program(
+    region: Region,
+    kernel: Kernel,
+    course: Course,
+    lanes: int,
+    max_suggestions: int,
+    tune: StepTuning | None,
+) -> LaneProgram:
+    """Return the program of these parts; walks with equal ones share what was compiled."""
+    return LaneProgram(region, kernel, course, lanes, max_suggestions, tune)
+
+
 def _write(record: Record, place: Array, state: WalkState, complete: Array | None) -> Record:
     def put(rows: Array, leaf: Array) -> Array:
         return lax.dynamic_update_index_in_dim(rows, leaf, place, 0)

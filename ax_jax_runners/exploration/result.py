@@ -49,8 +49,8 @@ class WalkResult:
     def states(self) -> np.ndarray:
         """(iterations, P, d) float64: where the chains were, in physical units.
 
-        The seed points are not among them, nor is the warm-up; one row for each recorded iteration.
-        A particle that ended before has NaN from there on.
+        One row for each iteration, or for every ``thin``-th; neither the seed points nor the
+        warm-up are among them. A particle that ended early has NaN from there on.
         """
         return self._dense.theta
 
@@ -165,7 +165,7 @@ class WalkResult:
         from ax_jax_runners.exploration.diagnostics import acceptance_rate, diagnose
 
         unit = np.clip(self.unit_states, 0.0, 1.0)
-        whole: np.ndarray = np.isfinite(unit).all(axis=(0, 2))
+        whole = np.asarray(np.isfinite(unit).all(axis=(0, 2)))
         if not whole.any() or not len(unit):
             raise ConfigurationError(
                 f"None of {whole.size} particles has recorded all its states; see "
@@ -199,6 +199,9 @@ class WalkResult:
 
     @functools.cached_property
     def _dense(self) -> Dense:
+        return self._recorded_dense().with_rows(self.walk.n_iterations // self.walk.thin)
+
+    def _recorded_dense(self) -> Dense:
         box = self.walk.region.box
         count = len(self._theta)
         if isinstance(self.recorded, ArchiveView):
@@ -229,6 +232,19 @@ class Dense:
     theta: np.ndarray
     violation: np.ndarray
     features: dict[str, np.ndarray]
+
+    def with_rows(self, count: int) -> Dense:
+        """Return so many rows; those beyond the last are NaN, or 0 where there is no NaN."""
+
+        def extended(values: np.ndarray) -> np.ndarray:
+            if len(values) >= count:
+                return values[:count]
+            empty = np.nan if np.issubdtype(values.dtype, np.inexact) else 0
+            missing = np.full((count - len(values), *values.shape[1:]), empty, values.dtype)
+            return np.concatenate([values, missing])
+
+        features = {name: extended(values) for name, values in self.features.items()}
+        return Dense(extended(self.theta), extended(self.violation), features)
 
 
 def _expanded(

@@ -93,7 +93,7 @@ class SegmentBuilder:
                 np.empty((self._rows, *leaf.shape[1:-1], self._particles), leaf.dtype)
                 for leaf in leaves
             ]
-        self._done[at] = (after - self._start) // self._thin
+        self._done[at] = np.maximum(0, after - self._start) // self._thin
         if record.complete is None:
             self._put_lockstep(leaves, before, after, at)
         else:

@@ -20,7 +20,7 @@ from ax_jax_runners.evaluation.fingerprint import Fingerprint
 from ax_jax_runners.exploration.adaptation import Stage, StepTuning, largest_step, stages
 from ax_jax_runners.exploration.course import Course, read_course
 from ax_jax_runners.exploration.kernels import Kernel, choose_kernel
-from ax_jax_runners.exploration.program import LaneProgram
+from ax_jax_runners.exploration.program import LaneProgram, shared_program
 from ax_jax_runners.exploration.region import Region
 from ax_jax_runners.exploration.seeds import read_seed_points
 
@@ -200,13 +200,13 @@ class RandomWalk:
     @functools.cached_property
     def program(self) -> LaneProgram:
         """The compiled walk."""
-        return LaneProgram(
+        return shared_program(
             self.region,
             self.chosen_kernel,
             self.course,
-            lanes=self.evaluator.chunk,
-            max_suggestions=self.max_suggestions,
-            tune=StepTuning(
+            self.evaluator.chunk,
+            self.max_suggestions,
+            StepTuning(
                 self.target_acceptance,
                 largest=largest_step(self.region.box.dimension),
                 smallest=self.min_step_size,
