@@ -213,9 +213,10 @@ class LaneProgram:
 
     @functools.cached_property
     def walk(self) -> Any:
-        """Compiled (state, target, thin) -> (state, record).
+        """Compiled (state, target, thin, last_tick) -> (state, record).
 
-        Every running particle goes on to the iteration ``target`` (or until it stops), at most as
+        Every running particle goes on to the iteration ``target``, or to the tick ``last_tick``, or
+        until it stops, at most as
         far as the record has room: ``rows * thin`` iterations of a kernel in lockstep, ``rows``
         ticks of another. A kernel in lockstep records every ``thin``-th iteration of the call, the
         others every tick.
@@ -224,7 +225,7 @@ class LaneProgram:
 
     @functools.cached_property
     def warm_up(self) -> Any:
-        """Compiled (state, target, thin, half) -> (state, record), which learns on the way.
+        """Compiled (state, target, thin, last_tick, half) -> (state, record), learning on the way.
 
         ``half`` is the number of moves after which the mean of the step is taken.
         """
@@ -235,6 +236,7 @@ class LaneProgram:
         state: WalkState,
         target: Array,
         thin: Array,
+        last_tick: Array,
         half: Array | None = None,
         *,
         learning: bool,
@@ -258,7 +260,8 @@ class LaneProgram:
         limit = self.rows * (thin if lockstep else 1)
 
         def is_active(state: WalkState) -> Array:
-            return (state.status == RUNNING) & (state.iteration < target)
+            going = (state.status == RUNNING) & (state.tick < last_tick)
+            return going & (state.iteration < target)
 
         def go_on(carry: Any) -> Array:
             at, state, _ = carry

@@ -17,6 +17,8 @@ from ax_jax_runners.exploration.program import LaneProgram
 from ax_jax_runners.exploration.segment import Segment, SegmentBuilder
 from ax_jax_runners.exploration.state import FINISHED, RUNNING, Line, WalkState, join, take
 
+#: No particle makes so many.
+LAST_TICK = 2**32 - 1
 #: A chord that is long enough for every box.
 UNBOUNDED = 1e4
 
@@ -127,6 +129,7 @@ def advance(
     *,
     thin: int = 1,
     half: int | None = None,
+    last_tick: int = LAST_TICK,
 ) -> tuple[WalkState, Segment | None]:
     """Walk every running particle to an iteration.
 
@@ -137,6 +140,7 @@ def advance(
             at none.
         thin: Every how many iterations a state is recorded: at its multiples.
         half: In a warm-up: the moves after which the step's mean is taken; nothing is recorded.
+        last_tick: The tick at which a particle waits, wherever it is.
 
     Returns:
         The state on the host, and what was recorded.
@@ -162,7 +166,7 @@ def advance(
         while groups:
             # All calls are made before the first is waited for: they share the processor's cores.
             calls = [
-                (start, before, _call(program, before, target, thin, half))
+                (start, before, _call(program, before, (target, thin, last_tick, half)))
                 for start, before in groups
             ]
             groups = []
@@ -172,6 +176,7 @@ def advance(
                 if builder is not None:
                     builder.add(record, was, now, slice(start, start + size))
                 still = (np.asarray(after.status)[:size] == RUNNING) & (now < target)
+                still &= np.asarray(after.tick)[:size] < last_tick
                 if still.any():
                     groups.append((start, after))
                 else:
@@ -181,15 +186,22 @@ def advance(
 
 
 def _call(
-    program: LaneProgram, state: WalkState, target: int, thin: int, half: int | None
+    program: LaneProgram, state: WalkState, until: tuple[int, int, int, int | None]
 ) -> tuple[WalkState, Any]:
+    target, thin, last_tick, half = until
+    data = (jnp.int32(target), jnp.int32(thin), jnp.uint32(last_tick))
     if half is None:
-        return program.walk(state, jnp.int32(target), jnp.int32(thin))
-    return program.warm_up(state, jnp.int32(target), jnp.int32(thin), jnp.int32(half))
+        return program.walk(state, *data)
+    return program.warm_up(state, *data, jnp.int32(half))
 
 
 def warm_up(
-    program: LaneProgram, state: WalkState, plan: Sequence[Stage], target: int
+    program: LaneProgram,
+    state: WalkState,
+    plan: Sequence[Stage],
+    target: int,
+    *,
+    last_tick: int = LAST_TICK,
 ) -> WalkState:
     """Walk through the warm-up up to an iteration, at most to its end; nothing is recorded.
 
@@ -198,6 +210,7 @@ def warm_up(
         state: On the host, at an iteration of the warm-up.
         plan: The stages of the warm-up.
         target: At most 0.
+        last_tick: The tick at which a particle waits, wherever it is.
     """
     for stage in plan:
         running = np.asarray(state.status) == RUNNING
@@ -210,12 +223,22 @@ def warm_up(
             break
         if state.tuning is None:
             state = begin_stage(state, stage, diagonal=program.kernel.diagonal)
-        state, _ = advance(program, state, min(target, stage.last), half=stage.length // 2)
-        if min(target, stage.last) == stage.last:
+        state, _ = advance(
+            program, state, min(target, stage.last), half=stage.length // 2, last_tick=last_tick
+        )
+        if _arrived(state, stage.last):
             state = end_stage(state, stage, tune=program.tune)
-    if target >= 0:
+        else:
+            break
+    if target >= 0 and _arrived(state, 0):
         state = _begin_sampling(state)
     return state
+
+
+def _arrived(state: WalkState, iteration: int) -> bool:
+    """Whether no particle that runs is before an iteration."""
+    before = (np.asarray(state.status) == RUNNING) & (np.asarray(state.iteration) < iteration)
+    return not before.any()
 
 
 def _begin_sampling(state: WalkState) -> WalkState:

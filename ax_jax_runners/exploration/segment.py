@@ -19,7 +19,7 @@ class Segment:
     Attributes:
         start: The iteration before the first; row i is iteration ``start + (i + 1) * thin``.
         thin: Iterations from row to row.
-        done: (P,), rows that a particle has; the others are NaN.
+        done: (P,), row at which a particle's end; those that it does not have are NaN.
         unit: (n, k, P), in the search box.
         violation: (n, P).
         features: The simulator's structure, (n, ..., P).
@@ -65,6 +65,7 @@ class SegmentBuilder:
         self._leaves: list[np.ndarray] | None = None
         self._tree: Any = None
         self._done = np.zeros(particles, dtype=np.int64)
+        self._first = np.full(particles, self._rows, dtype=np.int64)
 
     def add(self, record: Record, before: np.ndarray, after: np.ndarray, at: slice) -> None:
         """Add what one call recorded.
@@ -93,6 +94,8 @@ class SegmentBuilder:
                 np.empty((self._rows, *leaf.shape[1:-1], self._particles), leaf.dtype)
                 for leaf in leaves
             ]
+        first = np.maximum(0, before - self._start) // self._thin
+        self._first[at] = np.minimum(self._first[at], first)
         self._done[at] = np.maximum(0, after - self._start) // self._thin
         if record.complete is None:
             self._put_lockstep(leaves, before, after, at)
@@ -106,6 +109,9 @@ class SegmentBuilder:
         for lane in np.flatnonzero(self._done < self._rows).tolist():
             for leaf in self._leaves:
                 leaf[self._done[lane] :, ..., lane] = _nothing(leaf.dtype)
+        for lane in np.flatnonzero(self._first > 0).tolist():
+            for leaf in self._leaves:
+                leaf[: self._first[lane], ..., lane] = _nothing(leaf.dtype)
         unit, violation, features, moves, suggestions = jax.tree.unflatten(self._tree, self._leaves)
         return Segment(
             self._start, self._thin, self._done, unit, violation, features, moves, suggestions
