@@ -119,10 +119,11 @@ class SearchBox:
         for i in range(self.dimension):
             value = kind.type(lower[i]) + unit[i] * kind.type(width[i])
             if logarithmic[i]:
-                value = jnp.clip(jnp.exp(value), kind.type(below[i]), kind.type(above[i]))
+                value = jnp.exp(value)
             elif whole[i]:
-                value = jnp.clip(jnp.round(value), kind.type(below[i]), kind.type(above[i]))
-            values.append(value)
+                value = jnp.round(value)
+            # Rounding must not lead out of the box, where a simulator may know no value.
+            values.append(jnp.clip(value, kind.type(below[i]), kind.type(above[i])))
         theta = [seed[column] for column in range(self.space.dimension)]
         for column, value in zip(self.columns, values, strict=True):
             theta[column] = value

@@ -95,7 +95,9 @@ class Kernel(Protocol):
 
 def direction(state: WalkState, normals: Array) -> Array:
     """Return isotropic unit vectors (k, P), or those shaped by the state's factor."""
-    unit = normals / jnp.sqrt(jnp.sum(normals * normals, axis=0))
+    length = jnp.sqrt(jnp.sum(normals * normals, axis=0))
+    # One pair of normal numbers in 2**24 is (0, 0): no step, rather than none for ever.
+    unit = normals / jnp.where(length > 0, length, 1)
     if state.factor is None:
         return unit
     if state.factor.ndim == 2:
