@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         WorkerJaxRunner,
     )
     from ax_jax_runners.store import Store
-    from ax_jax_runners.tasks import FeatureTask, Progress, StepwiseTask, Task
+    from ax_jax_runners.tasks import FeatureTask, Progress, RandomWalkTask, StepwiseTask, Task
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ _HOMES = {
     "Parameter": "parameters",
     "ParameterSpace": "parameters",
     "Progress": "tasks",
+    "RandomWalkTask": "tasks",
     "Scheduler": "campaign",
     "SimulatedBackendJaxRunner": "runners",
     "SingleRunningTrialJaxRunner": "runners",
@@ -51,6 +52,7 @@ __all__ = [
     "Parameter",
     "ParameterSpace",
     "Progress",
+    "RandomWalkTask",
     "Scheduler",
     "SimulatedBackendJaxRunner",
     "SingleRunningTrialJaxRunner",

@@ -96,11 +96,10 @@ class Expedition:
             yield archive
 
     def _resume(self, archive: WalkArchive) -> WalkState:
-        state = self.begin()
         latest = archive.latest
         if latest is None:
-            return state
-        restored = from_arrays(latest.arrays, state)
+            return self.begin()
+        restored = from_arrays(latest.arrays, self.walk.program.features)
         return unfinished(restored, self.walk.n_iterations)
 
     def _go(

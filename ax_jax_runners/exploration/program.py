@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ax_jax_runners.evaluation.programs import holds_solvers
 from ax_jax_runners.exploration.adaptation import StepTuning, learn
 from ax_jax_runners.exploration.counters import normal_pair, threefry, uniform
 from ax_jax_runners.exploration.course import Course
@@ -30,6 +31,7 @@ _NOISE_BYTES = 2**18
 #: Bytes of the rows that one call writes.
 _RECORD_BYTES = 2**22
 _MOST_TICKS = 32
+_MOST_ITERATIONS = 2**31 - 1
 #: The second word of the counter of a stochastic simulator's keys; proposals count from 0.
 _EVALUATION = np.uint32(2**31)
 
@@ -196,14 +198,28 @@ class LaneProgram:
     # ------------------------------------------------------------------ many ticks
 
     @functools.cached_property
-    def row_bytes(self) -> int:
-        """Bytes that one recorded state of one particle takes."""
+    def features(self) -> Any:
+        """Shapes and dtypes of one point's features."""
         evaluator = self.region.evaluator
         with self.precision():
             theta = jax.ShapeDtypeStruct((evaluator.space.dimension,), self.dtype)
             key = (jax.eval_shape(lambda: jax.random.key(0)),) if evaluator.stochastic else ()
-            features = jax.eval_shape(evaluator.row_features, theta, *key)
-        size = sum(math.prod(f.shape) * f.dtype.itemsize for f in jax.tree.leaves(features))
+            return jax.eval_shape(evaluator.row_features, theta, *key)
+
+    @functools.cached_property
+    def solves(self) -> bool:
+        """Whether the simulator holds linear algebra, so that calls wait for each other."""
+        evaluator = self.region.evaluator
+        with self.precision():
+            theta = jax.ShapeDtypeStruct((evaluator.space.dimension,), self.dtype)
+            key = [jax.random.key(0)] if evaluator.stochastic else []
+            return holds_solvers(evaluator.row_features, theta, *key)
+
+    @functools.cached_property
+    def row_bytes(self) -> int:
+        """Bytes that one recorded state of one particle takes."""
+        leaves = jax.tree.leaves(self.features)
+        size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
         return size + (self.region.box.dimension + 1) * self.dtype.itemsize + 9
 
     @property
@@ -257,7 +273,8 @@ class LaneProgram:
             row(state.suggestions),
             None if lockstep else jnp.zeros((self.rows, self.lanes), dtype=bool),
         )
-        limit = self.rows * (thin if lockstep else 1)
+        # Not more than an int32 counts, however thin.
+        limit = self.rows * (jnp.minimum(thin, _MOST_ITERATIONS // self.rows) if lockstep else 1)
 
         def is_active(state: WalkState) -> Array:
             going = (state.status == RUNNING) & (state.tick < last_tick)

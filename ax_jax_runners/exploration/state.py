@@ -131,12 +131,12 @@ def to_arrays(state: WalkState) -> dict[str, np.ndarray]:
     return {_name(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray], like: WalkState) -> WalkState:
+def from_arrays(arrays: Mapping[str, np.ndarray], features: Any) -> WalkState:
     """Return the state of which `to_arrays` gave these arrays.
 
     Args:
         arrays: One entry for each leaf.
-        like: A state of the same particles at their start: it knows the structure of the features.
+        features: Something of the structure of the simulator's features.
 
     Raises:
         ArtifactCorrupt: Entries that are missing.
@@ -150,11 +150,11 @@ def from_arrays(arrays: Mapping[str, np.ndarray], like: WalkState) -> WalkState:
 
     try:
         plain = {f.name: arrays.get(f".{f.name}") for f in fields(WalkState)}
-        features = jax.tree_util.tree_map_with_path(
-            lambda path, _: arrays[f".features{_name(path)}"], like.features
+        found = jax.tree_util.tree_map_with_path(
+            lambda path, _: arrays[f".features{_name(path)}"], features
         )
         restored = WalkState(
-            **{**plain, "features": features, "line": part("line"), "tuning": part("tuning")}
+            **{**plain, "features": found, "line": part("line"), "tuning": part("tuning")}
         )
         missing = [n for n, v in plain.items() if v is None and n not in _OPTIONAL]
     except (KeyError, TypeError) as error:

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from ax_jax_runners.tasks.features import FeatureTask
 from ax_jax_runners.evaluation.fingerprint import Fingerprint, source_of
+from ax_jax_runners.tasks.features import FeatureTask
 from ax_jax_runners.tasks.keys import KEY_IMPLEMENTATION
+from ax_jax_runners.tasks.random_walk import RandomWalkTask
 from ax_jax_runners.tasks.stepwise import StepwiseTask
 from ax_jax_runners.tasks.unbound import UnboundTask
 
@@ -50,10 +51,11 @@ def task_identity(task: Any) -> TaskIdentity:
         _add_feature_task(fingerprint, task)
     elif isinstance(task, StepwiseTask):
         _add_stepwise_task(fingerprint, task)
+    elif isinstance(task, RandomWalkTask):
+        fingerprint.add(task.describe())
     else:
         _add_own_task(fingerprint, task)
-    module, _, qualname = reference.partition(":")
-    portable = module != "__main__" and "<" not in qualname
+    portable = _is_portable(reference) and _is_portable(_function_reference(task))
     return TaskIdentity(reference, fingerprint.hexdigest(), portable)
 
 
@@ -66,11 +68,25 @@ def task_reference(task: Any) -> str:
         item = task.evaluator.fn
     elif isinstance(task, StepwiseTask):
         item = task.functions.advance
+    return _reference(item)
+
+
+def _reference(item: Any) -> str:
     while isinstance(item, functools.partial):
         item = item.func
     if not hasattr(item, "__qualname__"):
         item = type(item)
     return f"{item.__module__}:{item.__qualname__}"
+
+
+def _function_reference(task: Any) -> str:
+    """Return the reference of what a task evaluates; of itself where it evaluates no function."""
+    return _reference(getattr(task, "simulator", None) or type(task))
+
+
+def _is_portable(reference: str) -> bool:
+    module, _, qualname = reference.partition(":")
+    return module != "__main__" and "<" not in qualname
 
 
 def _add_feature_task(fingerprint: Fingerprint, task: FeatureTask) -> None:

@@ -1,0 +1,354 @@
+"""Random-walk exploration as a trial: which walk explores a region best for its evaluations."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax import Array
+
+from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.exploration import RandomWalk
+from ax_jax_runners.exploration.diagnostics import Coverage
+from ax_jax_runners.exploration.expedition import iteration_of
+from ax_jax_runners.exploration.seeds import read_seed_points
+from ax_jax_runners.exploration.state import WalkState
+from ax_jax_runners.parameters import Parameter, ParameterSpace
+from ax_jax_runners.tasks.protocol import Progress, Scalar
+from ax_jax_runners.tasks.random_walk.arm import WalkArm, walk_of
+from ax_jax_runners.tasks.random_walk.findings import (
+    DIRECTED,
+    SAMPLING,
+    Walked,
+    coverage,
+    outputs,
+)
+
+KERNELS = ("self_loop", "reflect", "hit_and_run")
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class RandomWalkTask:
+    """One trial walks from a seed point with some settings, for a fixed number of evaluations.
+
+    An arm is the number of a seed point, ``max_step_size`` (units of the search box, searched
+    logarithmically; the longest bracket of hit_and_run), ``step_ratio`` (smallest step as a share
+    of the largest), ``kernel`` and ``adapt`` (whether a warm-up, at the cost of its evaluations,
+    learns the region's shape). All particles begin at the seed point and make a suggestion a tick;
+    a tick costs each of them one evaluation, used or not, since they step together.
+
+    Outputs of a walk that samples: ``ess_per_1000`` (effective draws of the worst parameter for
+    1,000 evaluations) and its decimal logarithm ``log10_ess_per_1000``, which suits a model better;
+    ``rhat``; ``new_coverage`` (cells of parameter planes that ``known_points`` do not occupy);
+    ``acceptance``, for tracking only: it is best where the steps are smallest. A walk with a mode
+    or aims has ``distance_to_aim`` in place of the first three.
+
+    A finished arm keeps its states as arrays: ``unit_states`` (rows, particles, k) and
+    ``violations`` (rows, particles), NaN where a particle has fewer; and ``resume.*``, with which
+    `extend` goes on.
+
+    Attributes:
+        space: What an arm gives.
+        outputs: Names of the outputs.
+        walk: The walk; of its kernel, steps and ``adapt`` the arms have their own.
+        seed_points: (n, d), physical units.
+        evaluations: Budget of an arm, shared by its particles.
+        particles: How many walk from the seed point.
+        slices: Slices of a trial, after each of which it reports and can be stopped.
+        known_points: (m, d), points of earlier explorations, in physical units; or None.
+    """
+
+    space: ParameterSpace
+    outputs: tuple[str, ...]
+    walk: RandomWalk
+    seed_points: tuple[tuple[float, ...], ...]
+    evaluations: int
+    particles: int
+    slices: int
+    known_points: np.ndarray | None
+
+    def __init__(
+        self,
+        walk: RandomWalk,
+        *,
+        seed_points: Any,
+        evaluations: int,
+        particles: int = 64,
+        slices: int = 8,
+        known_points: Any = None,
+        space: ParameterSpace | None = None,
+    ) -> None:
+        """Check that the parts fit; nothing is evaluated yet.
+
+        Args:
+            walk: The region, and all options that arms do not have.
+            seed_points: As `RandomWalk.run` takes them.
+            evaluations: At least one for each particle and slice.
+            particles: At least 2, for outputs with errors.
+            slices: At least 1.
+            known_points: As ``seed_points``; None: nothing is known.
+            space: Another range of settings, with the same names.
+
+        Raises:
+            ConfigurationError: A number that cannot be used.
+            ParameterError: Seed points or known points that do not fit the parameters.
+        """
+        if not isinstance(walk, RandomWalk):
+            raise ConfigurationError(
+                f"RandomWalkTask was given a {type(walk).__name__}; give a RandomWalk first."
+            )
+        for name, value, least in (("particles", particles, 2), ("slices", slices, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigurationError(f"{name} is {value!r}; give a whole number from {least}.")
+        least = particles * slices * walk.thin
+        if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < least:
+            raise ConfigurationError(
+                f"evaluations is {evaluations!r}; {particles} particles in {slices} slices need a "
+                f"whole number of at least {least}."
+            )
+        parameters = walk.evaluator.space
+        seeds = read_seed_points(parameters, seed_points)
+        known = None if known_points is None else read_seed_points(parameters, known_points)
+        for name, value in (
+            ("walk", walk),
+            ("seed_points", tuple(map(tuple, seeds.tolist()))),
+            ("evaluations", evaluations),
+            ("particles", particles),
+            ("slices", slices),
+            ("known_points", known),
+            ("space", _settings(walk, len(seeds)) if space is None else space),
+            ("outputs", SAMPLING if walk.course.free else DIRECTED),
+        ):
+            object.__setattr__(self, name, value)
+        if not walk.course.aims and not walk.course.free:
+            object.__setattr__(self, "outputs", DIRECTED[1:])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RandomWalkTask):
+            return NotImplemented
+        if self._contents() != other._contents():
+            return False
+        mine, theirs = self.known_points, other.known_points
+        if mine is None or theirs is None:
+            return mine is theirs
+        return np.array_equal(mine, theirs)
+
+    def __hash__(self) -> int:
+        return hash((self.seed_points, self.evaluations, self.particles, self.slices))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is computed from the rest is made again on the other side.
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+
+    def _contents(self) -> tuple[Any, ...]:
+        return (
+            self.walk,
+            self.seed_points,
+            self.evaluations,
+            self.particles,
+            self.slices,
+            self.space,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Describe what decides the results, as plain JSON."""
+        known = self.known_points
+        return {
+            "walk": {**self.walk.describe(), "thin": self.walk.thin},
+            "seed_points": [list(point) for point in self.seed_points],
+            "evaluations": self.evaluations,
+            "particles": self.particles,
+            "slices": self.slices,
+            "known_points": None if known is None else known.tolist(),
+            "space": self.space.describe(),
+            "outputs": list(self.outputs),
+        }
+
+    @property
+    def simulator(self) -> Any:
+        """The function that is evaluated."""
+        return self.walk.evaluator.fn
+
+    @property
+    def ticks(self) -> int:
+        """Budget of one particle, in whole steps from one recorded state to the next."""
+        return self._aligned(self.evaluations // self.particles)
+
+    def _aligned(self, ticks: int) -> int:
+        return ticks // self.walk.thin * self.walk.thin
+
+    @functools.cached_property
+    def _known_cells(self) -> Coverage | None:
+        if self.known_points is None:
+            return None
+        return coverage(self.walk.region.box.to_unit(self.known_points)[:, None])
+
+    # ------------------------------------------------------------------ the protocol
+
+    def begin(self, arms: Sequence[Mapping[str, Scalar]], keys: Array) -> dict[str, np.ndarray]:
+        """Make the state of a batch of arms; see `Task.begin`.
+
+        Raises:
+            ParameterError: An arm that does not fit the space.
+            SeedPointOutside: A seed point that is not inside.
+        """
+        states = []
+        for number, values in enumerate(arms):
+            theta = self.space.pack(values)
+            begun = self._arm(theta).begin(keys[number])
+            states.append({"arm": theta, "slice": np.asarray(0, np.int32), **begun})
+        return _stack(states)
+
+    def advance(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Walk every arm that is not done to the end of its next slice."""
+        return _stack([self._advance(arrays) for arrays in _unstack(state)])
+
+    def _advance(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if int(arrays["slice"]) >= self.slices:
+            return arrays
+        return self._advanced(self._arm(arrays["arm"]), arrays)
+
+    def _advanced(self, arm: WalkArm, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        done = int(arrays["slice"])
+        walked = arm.advance(arrays, self._aligned(self.ticks * (done + 1) // self.slices))
+        stopped = iteration_of(arm.state(walked)) is None
+        number = self.slices if stopped else done + 1
+        return {"arm": arrays["arm"], "slice": np.asarray(number, np.int32), **walked}
+
+    def progress(self, state: dict[str, np.ndarray]) -> list[Progress]:
+        """Say what is known of every arm."""
+        return [self._progress(arrays, self._arm(arrays["arm"])) for arrays in _unstack(state)]
+
+    def _progress(self, arrays: dict[str, np.ndarray], arm: WalkArm) -> Progress:
+        state = arm.state(arrays)
+        done = int(arrays["slice"]) >= self.slices
+        step = int(np.asarray(state.tick, dtype=np.int64).sum())
+        recorded = np.isfinite(arrays["violation"]).sum(axis=0)
+        going = recorded > 0
+        if done and not going.any():
+            return Progress(step, done, {}, failure=self._failure(state))
+        if not going.any():
+            return Progress(step, done, {})
+        # Particles that stalled early are left out: the others would have to be cut to theirs.
+        kept = recorded >= 0.5 * np.median(recorded[going])
+        rows = int(recorded[kept].min())
+        unit = np.moveaxis(arrays["unit"][:rows, :, kept], 1, -1).astype(np.float64)
+        walked = Walked(
+            unit,
+            np.asarray(state.moves)[kept],
+            np.maximum(np.asarray(state.iteration)[kept], 0),
+            step,
+        )
+        found = outputs(walked, self.walk.course, self._known_cells, final=done)
+        kept_outputs = {name: found[name] for name in self.outputs if name in found}
+        return Progress(step, done, kept_outputs, self._arrays(arrays) if done else {})
+
+    def _failure(self, state: WalkState) -> str:
+        if iteration_of(state) is not None:
+            return (
+                f"All {self.ticks} evaluations of each particle went into the warm-up; raise "
+                "evaluations, or give the walk a shorter warm_up."
+            )
+        return (
+            f"None of {self.walk.max_suggestions} suggestions in a row could be evaluated, for any "
+            "particle; take smaller steps, or another seed point."
+        )
+
+    def _arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        kept = {f"resume.{name}": leaf for name, leaf in arrays.items()}
+        del kept["resume.unit"], kept["resume.violation"]
+        return {
+            "unit_states": np.moveaxis(arrays["unit"], 1, -1),
+            "violations": arrays["violation"],
+            **kept,
+        }
+
+    # ------------------------------------------------------------------ beyond a trial
+
+    def extend(self, arrays: Mapping[str, np.ndarray], evaluations: int) -> Progress:
+        """Go on with a finished arm to a larger budget, on the same paths.
+
+        Args:
+            arrays: What the arm kept.
+            evaluations: The new budget, at least this task's.
+
+        Returns:
+            What a trial of that budget, and with that warm-up, reports at its end.
+
+        Raises:
+            ConfigurationError: A smaller budget.
+        """
+        if evaluations < self.evaluations:
+            raise ConfigurationError(
+                f"evaluations is {evaluations}, and the arm has used {self.evaluations}; give more."
+            )
+        longer = RandomWalkTask(
+            self.walk,
+            seed_points=self.seed_points,
+            evaluations=evaluations,
+            particles=self.particles,
+            slices=1,
+            known_points=self.known_points,
+            space=self.space,
+        )
+        state = {
+            name.removeprefix("resume."): np.asarray(leaf)
+            for name, leaf in arrays.items()
+            if name.startswith("resume.")
+        }
+        arm = dataclasses.replace(self._arm(state["arm"]), ticks=longer.ticks)
+        unit = np.moveaxis(np.asarray(arrays["unit_states"]), -1, 1)
+        more = arm.rows - len(unit)
+        state["unit"] = np.concatenate([unit, np.full((more, *unit.shape[1:]), np.nan, unit.dtype)])
+        violation = np.asarray(arrays["violations"])
+        blank = np.full((more, *violation.shape[1:]), np.nan, violation.dtype)
+        state["violation"] = np.concatenate([violation, blank])
+        state["slice"] = np.asarray(0, np.int32)
+        return longer._progress(longer._advanced(arm, state), arm)
+
+    def _arm(self, theta: np.ndarray) -> WalkArm:
+        values = self.space.unpack(theta)
+        return WalkArm(
+            walk_of(self.walk, values, self.ticks),
+            self.seed_points[int(values["seed_point"])],
+            self.particles,
+            self.ticks,
+        )
+
+
+def _settings(walk: RandomWalk, seeds: int) -> ParameterSpace:
+    """Return the settings that are searched by default."""
+    aimed = bool(walk.course.aims)
+    kernels = tuple(name for name in KERNELS if not (aimed and name == "hit_and_run"))
+    point = (
+        Parameter("seed_point", fixed=0)
+        if seeds == 1
+        else Parameter("seed_point", choices=list(range(seeds)))
+    )
+    adapt = (
+        Parameter("adapt", choices=[False, True])
+        if walk.course.free
+        else Parameter("adapt", fixed=False)
+    )
+    return ParameterSpace(
+        [
+            point,
+            Parameter("max_step_size", lower=0.005, upper=2.0, log_scale=True),
+            Parameter("step_ratio", lower=0.0, upper=1.0),
+            Parameter("kernel", choices=list(kernels)),
+            adapt,
+        ]
+    )
+
+
+def _stack(states: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([np.asarray(s[name]) for s in states]) for name in states[0]}
+
+
+def _unstack(state: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    count = len(state["slice"])
+    return [{name: np.asarray(leaf)[i] for name, leaf in state.items()} for i in range(count)]
