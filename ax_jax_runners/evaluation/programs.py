@@ -41,6 +41,18 @@ _CALL_IN_ROWS = 8
 RowFunction = Callable[[jax.Array, Any], Any]
 
 
+def holds_solvers(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a function holds linear algebra, of which only a little may run at once.
+
+    Calls of its program must wait for each other.
+
+    Args:
+        function: Traceable by JAX.
+        arguments: Arrays, or their shapes and dtypes.
+    """
+    return _SOLVERS.search(str(jax.make_jaxpr(function)(*arguments))) is not None
+
+
 def compute_devices() -> list[Any]:
     """Return the devices to use: all local ones, or the one that JAX's configuration names."""
     chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
@@ -246,10 +258,9 @@ class BucketProgram:
         self._solves: bool | None = None
 
     def _has_solvers(self, rows: np.ndarray, keys: np.ndarray | None) -> bool:
-        """Whether the program holds linear algebra, of which only a little may run at once."""
         if self._solves is None:
-            one = jax.make_jaxpr(self._program)(rows[:1], None if keys is None else keys[:1])
-            self._solves = _SOLVERS.search(str(one)) is not None
+            one = None if keys is None else keys[:1]
+            self._solves = holds_solvers(self._program, rows[:1], one)
         return self._solves
 
     def __call__(self, rows: np.ndarray, keys: np.ndarray | None) -> Any:

@@ -78,9 +78,8 @@ class Region:
         found = self.evaluator.evaluate(rows, keys)
         with jax.enable_x64(True):
             graded = jax.vmap(self.violation)(found.features)
-            held = jax.vmap(lambda row: jax.numpy.asarray(self.box.holds(row)))(rows)
-        finite = np.isfinite(rows).all(axis=1)
-        return np.where(np.asarray(held) & finite, np.asarray(graded, dtype=np.float64), np.inf)
+        possible = self.holds(rows) & np.isfinite(rows).all(axis=1)
+        return np.where(possible, np.asarray(graded, dtype=np.float64), np.inf)
 
     def inside(self, theta: ArrayLike) -> np.ndarray:
         """Say which parameter vectors (B, d) are inside, (B,) bool."""
@@ -94,15 +93,36 @@ class Region:
         """
         return lambda unit: self.violations(self.box.to_theta(unit, seed_theta))
 
-    def explain(self, theta: ArrayLike) -> str:
-        """Say which constraints a parameter vector (d,) violates, and by which values."""
+    def holds(self, theta: ArrayLike) -> np.ndarray:
+        """Say at which parameter vectors (B, d) the space's linear constraints hold, (B,) bool."""
+        columns = np.asarray(theta, dtype=np.float64).T
+        with jax.enable_x64(True):
+            return np.broadcast_to(np.asarray(self.box.holds(columns)), columns.shape[1:])
+
+    def explain(self, theta: ArrayLike, features: Any = None) -> str:
+        """Say which constraints a parameter vector (d,) violates, and by which values.
+
+        Args:
+            theta: Physical units.
+            features: What was found there; None: evaluated here.
+        """
         row = np.asarray(theta, dtype=np.float64)
-        keys = jax.random.split(jax.random.key(0), 1) if self.evaluator.stochastic else None
-        features = self.evaluator.evaluate(row[None], keys).features
-        parts = []
+        if features is None:
+            keys = jax.random.split(jax.random.key(0), 1) if self.evaluator.stochastic else None
+            found = self.evaluator.evaluate(row[None], keys).features
+            features = jax.tree.map(lambda leaf: leaf[0], found)
+        space = self.evaluator.space
+        values = dict(zip(space.names, row.tolist(), strict=True))
+        parts = [
+            f"{item} does not hold (missed by {-item.slack(values):.6g})"
+            for item in space.linear_constraints
+            if not self.holds(row) and item.slack(values) < 0
+        ]
         for item in self.constraints:
-            value = feature_of(features, item.feature)[0]
-            if not float(item.violation(value)) <= 0:
-                shown = f"{value:.6g}" if np.ndim(value) == 0 else f"an array of {np.shape(value)}"
+            value = np.asarray(feature_of(features, item.feature))
+            with jax.enable_x64(True):
+                violated = not float(item.violation(value)) <= 0
+            if violated:
+                shown = f"{value.item():.6g}" if value.ndim == 0 else f"an array of {value.shape}"
                 parts.append(f"{item.sentence} (found {shown})")
         return "; ".join(parts) or "every constraint holds"

@@ -21,6 +21,8 @@ from ax_jax_runners.exploration.state import FINISHED, RUNNING, Line, WalkState,
 LAST_TICK = 2**32 - 1
 #: A chord that is long enough for every box.
 UNBOUNDED = 1e4
+#: Calls that are made at once.
+_CALLS = 32
 
 
 def particle_keys(seed: int, numbers: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -60,13 +62,14 @@ def begin(
     theta = seeds.astype(kind).T
     count = len(seeds)
     violation, features = _evaluate(program, unit, theta, keys)
-    outside = np.flatnonzero(~(violation <= 0))
+    outside = np.flatnonzero(~((violation <= 0) & region.holds(seeds)))
     if len(outside):
-        worst = seeds[outside[0]]
-        named = ", ".join(f"{k}={v!r}" for k, v in region.evaluator.space.unpack(worst).items())
+        first = outside[0]
+        named = region.evaluator.space.unpack(seeds[first])
+        why = region.explain(seeds[first], jax.tree.map(lambda leaf: leaf[..., first], features))
         raise SeedPointOutside(
-            f"The seed point {named} is outside: {region.explain(worst)}. A walk begins inside; "
-            "minimise the violation first to find such a point."
+            f"The seed point {', '.join(f'{k}={v!r}' for k, v in named.items())} is outside: "
+            f"{why}. A walk begins inside; minimise the violation first to find such a point."
         )
     largest = step[1]
     if largest is None:
@@ -163,13 +166,15 @@ def advance(
             status[count - start :] = FINISHED
             groups.append((start, jax.device_put(dataclasses.replace(part, status=status))))
         ended: dict[int, WalkState] = {}
+        together = 1 if program.solves else _CALLS
         while groups:
-            # All calls are made before the first is waited for: they share the processor's cores.
+            # Several calls are made before the first is waited for: they share the processor's
+            # cores. Not all of them: each holds the rows that it records.
             calls = [
                 (start, before, _call(program, before, (target, thin, last_tick, half)))
-                for start, before in groups
+                for start, before in groups[:together]
             ]
-            groups = []
+            groups = groups[together:]
             for start, before, (after, record) in calls:
                 size = min(lanes, count - start)
                 was, now = (np.asarray(s.iteration)[:size] for s in (before, after))
