@@ -66,6 +66,7 @@ def test_volumes_within_four_standard_errors_of_at_most_a_tenth(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_ball_in_forty_dimensions() -> None:
     region = Ball(40)
     assert region.volume < 1e-29
@@ -73,7 +74,7 @@ def test_a_ball_in_forty_dimensions() -> None:
     def violations(rows: np.ndarray) -> np.ndarray:
         return np.linalg.norm(rows - 0.5, axis=1) - region.radius
 
-    found = estimate_volume(violations, 40, evaluations=60_000_000, seed=1)
+    found = estimate_volume(violations, 40, evaluations=45_000_000, seed=1)
     assert found.relative_error <= 0.1
     assert abs(deviation(found, region.log_volume)) < 4
 

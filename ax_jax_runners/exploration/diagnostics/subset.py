@@ -20,10 +20,9 @@ from ax_jax_runners.exploration.diagnostics.counting import CountedViolation
 
 _KEPT = 0.2
 _ACCEPTANCE = 0.25
-# Copies are moved until they have forgotten a quarter of where they came from, or this often.
-_FORGOTTEN = 0.25
-_LEAST_MOVES = 4
-_MOST_MOVES = 40
+# Copies are moved until they have forgotten a quarter of where they came from, which is looked at
+# every so many moves, or as often as this.
+_FORGOTTEN, _LOOK, _MOST_MOVES = 0.25, 4, 40
 # Steps are as long as the mean one times a power of two within plus or minus this.
 _SPREAD = 1.5
 _FLAT_LEVELS = 3
@@ -166,7 +165,7 @@ def _move(
     point's own cloud would favour the way that it came, and lower the violation too fast.
     """
     repetitions, particles, d = x.shape
-    start = x.copy()
+    start = x[:, :64].copy()
     whiten = [np.linalg.inv(p.factor).T for p in clouds]
     for move in range(_MOST_MOVES):
         kind = rng.integers(3, size=(repetitions, particles))
@@ -188,10 +187,10 @@ def _move(
         v[accepted] = w[accepted]
         rate = np.array([accepted[kind == k].mean() for k in range(3)])
         scale = np.minimum(scale * np.exp(rate - _ACCEPTANCE), 4.0)
-        if move + 1 >= _LEAST_MOVES:
-            moved = np.concatenate(
-                [((x - start)[half == h] @ whiten[1 - h]).ravel() for h in (0, 1)]
-            )
+        if (move + 1) % _LOOK == 0:
+            # The first 64 stand for all: they were copied from parents drawn at random.
+            way = x[:, :64] - start
+            moved = np.concatenate([way[half == h].reshape(-1, d) @ whiten[1 - h] for h in (0, 1)])
             if (moved**2).mean() >= 2 * _FORGOTTEN:
                 break
     return scale

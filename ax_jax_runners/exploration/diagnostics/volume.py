@@ -59,7 +59,7 @@ def estimate_volume(
     the evaluations do not suffice, 16 independent subset simulations take over, with populations
     that grow until the target is met or the evaluations are used up. As a measure of their need: a
     ball of volume 1.5e-5 in 10 dimensions takes about 1e5 evaluations for a standard error of 10 %,
-    one of 4e-30 in 40 dimensions 2e7.
+    one of 4e-30 in 40 dimensions 4e7.
 
     Args:
         violations: unit-box coordinates (n, dimension) to graded violations (n,): at most 0 inside,
