@@ -60,17 +60,21 @@ def squared_jump_distance(states: ArrayLike) -> tuple[float, float]:
     return float(per_particle.mean()), standard_error(per_particle)
 
 
-def ess_from_jumps(states: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def ess_from_jumps(
+    states: ArrayLike, *, variance: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Effective draws per parameter for chains much shorter than their autocorrelation time.
 
     An estimate of effective draws from the autocorrelation cannot fall below about one per
     particle. This one takes the chain as first-order autoregressive: with the correlation
     ``rho = 1 - E[jump**2] / (2 variance)`` of neighbours, a draw counts ``(1 - rho) / (1 + rho)``.
-    It needs the variance of the region, so the particles must be spread over it; it is too high
-    where slow directions hide in no single parameter.
+    It needs the variance of the region, so it must be given or the particles be spread over it; it
+    is too high where slow directions hide in no single parameter.
 
     Args:
-        states: shape (iterations, particles, parameters), from particles started uniformly.
+        states: shape (iterations, particles, parameters).
+        variance: of the region, for each parameter or for all; None: that of the states, which
+            must come from particles started uniformly.
 
     Returns:
         Effective draws (parameters,) of all particles together, and their standard error over
@@ -81,7 +85,9 @@ def ess_from_jumps(states: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.f
     if iterations < 2:
         return np.full(parameters, np.nan), np.full(parameters, np.nan)
     jumps = (np.diff(array, axis=0) ** 2).mean(axis=0)
-    variance = array.reshape(-1, parameters).var(axis=0)
+    if variance is None:
+        variance = array.reshape(-1, parameters).var(axis=0)
+    variance = np.broadcast_to(np.asarray(variance, dtype=np.float64), (parameters,))
     # 1 - rho; a walk that repels itself (rho < 0) is counted as independent.
     gap = np.minimum(jumps.mean(axis=0) / (2 * np.where(variance > 0, variance, 1.0)), 1.0)
     draws = iterations * particles * gap / (2 - gap)

@@ -13,7 +13,6 @@ from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration import RandomWalk
-from ax_jax_runners.exploration.diagnostics import Coverage
 from ax_jax_runners.exploration.expedition import iteration_of
 from ax_jax_runners.exploration.seeds import read_seed_points
 from ax_jax_runners.exploration.state import WalkState
@@ -23,6 +22,7 @@ from ax_jax_runners.tasks.random_walk.arm import WalkArm, walk_of
 from ax_jax_runners.tasks.random_walk.findings import (
     DIRECTED,
     SAMPLING,
+    Known,
     Walked,
     coverage,
     outputs,
@@ -41,11 +41,13 @@ class RandomWalkTask:
     learns the region's shape). All particles begin at the seed point and make a suggestion a tick;
     a tick costs each of them one evaluation, used or not, since they step together.
 
-    Outputs of a walk that samples: ``ess_per_1000`` (effective draws of the worst parameter for
-    1,000 evaluations) and its decimal logarithm ``log10_ess_per_1000``, which suits a model better;
-    ``rhat``; ``new_coverage`` (cells of parameter planes that ``known_points`` do not occupy);
+    Outputs of a walk that samples: ``log10_jump_ess_per_1000``, the decimal logarithm of the
+    effective draws per 1,000 evaluations, of the worst parameter, that squared jumps promise, to be
+    maximised also where walks are too short to mix; ``ess_per_1000`` and its logarithm
+    ``log10_ess_per_1000``, those that autocorrelations show, and ``rhat``, which says whether to
+    believe them; ``new_coverage`` (cells of parameter planes that ``known_points`` do not occupy);
     ``acceptance``, for tracking only: it is best where the steps are smallest. A walk with a mode
-    or aims has ``distance_to_aim`` in place of the first three.
+    or aims has ``distance_to_aim`` (if aimed), ``new_coverage`` and ``acceptance``.
 
     A finished arm keeps its states as arrays: ``unit_states`` (rows, particles, k) and
     ``violations`` (rows, particles), NaN where a particle has fewer; and ``resume.*``, with which
@@ -182,10 +184,14 @@ class RandomWalkTask:
         return ticks // self.walk.thin * self.walk.thin
 
     @functools.cached_property
-    def _known_cells(self) -> Coverage | None:
+    def _known(self) -> Known:
         if self.known_points is None:
-            return None
-        return coverage(self.walk.region.box.to_unit(self.known_points)[:, None])
+            return Known()
+        unit = self.walk.region.box.to_unit(self.known_points)
+        cells = coverage(unit[:, None])
+        # One point, or a parameter in which all are equal, tells nothing of the variance.
+        spread = unit.var(axis=0)
+        return Known(cells, np.where(spread > 0, spread, Known().variance))
 
     # ------------------------------------------------------------------ the protocol
 
@@ -243,7 +249,7 @@ class RandomWalkTask:
             np.maximum(np.asarray(state.iteration)[kept], 0),
             step,
         )
-        found = outputs(walked, self.walk.course, self._known_cells, final=done)
+        found = outputs(walked, self.walk.course, self._known, final=done)
         kept_outputs = {name: found[name] for name in self.outputs if name in found}
         return Progress(step, done, kept_outputs, self._arrays(arrays) if done else {})
 
