@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ax_jax_runners.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ax_jax_runners.tasks import FeatureTask, Task
+    from ax_jax_runners.tasks import FeatureTask, RandomWalkTask, Task
 
 _SYNTHETIC = (
     "branin",
@@ -39,6 +39,8 @@ _MODULES = {
     "ring-slot": "ring_slot",
     "touchstone": "networks",
     "learning-curve": "learning_curves",
+    "neuron-find": "exploring",
+    "neuron-explore": "exploring",
     **dict.fromkeys(_SYNTHETIC, "synthetic"),
 }
 _ORIGIN = "_problem_origin"
@@ -93,7 +95,7 @@ def get(name: str) -> Problem:
             f"{'' if close else ', '.join(map(repr, _MODULES)) + '.'}"
         )
     module = import_module(f"{__package__}.{_MODULES[name]}")
-    return module.PROBLEMS[name] if name in _SYNTHETIC else module.PROBLEM
+    return module.PROBLEMS[name] if hasattr(module, "PROBLEMS") else module.PROBLEM
 
 
 def build(name: str, *, parameters: Overrides | None = None, **options: Any) -> Task:
@@ -132,30 +134,33 @@ def origin(task: Any) -> tuple[str, dict[str, Any]] | None:
     return None if found is None else (found[0], dict(found[1]))
 
 
-def with_parameters(task: Any, overrides: Overrides) -> FeatureTask:
+def with_parameters(task: Any, overrides: Overrides) -> FeatureTask | RandomWalkTask:
     """The same task over changed parameters; where it came from is remembered with the changes.
 
     Args:
-        task: A `FeatureTask`, built in or a user's own.
+        task: A `FeatureTask` or `RandomWalkTask`, built in or a user's own.
         overrides: {name: {"lower", "upper", "fixed", "log_scale"}}, as `ParameterSpace.replace`.
 
     Raises:
         ConfigurationError: Another kind of task.
         ParameterError: A change that leaves no usable parameter.
     """
-    from ax_jax_runners.tasks import FeatureTask
+    from ax_jax_runners.tasks import FeatureTask, RandomWalkTask
 
-    if not isinstance(task, FeatureTask):
+    if not isinstance(task, (FeatureTask, RandomWalkTask)):
         raise ConfigurationError(
             f"The parameters of a {type(task).__name__} cannot be overridden; "
             "change the space where the task is made."
         )
     space = task.space.replace(overrides)
-    changed = type(task)(
-        replace(task.evaluator, space=space),
-        outputs=task.output_functions,
-        replicates=task.replicates,
-    )
+    if isinstance(task, RandomWalkTask):
+        changed: FeatureTask | RandomWalkTask = task.over(space)
+    else:
+        changed = type(task)(
+            replace(task.evaluator, space=space),
+            outputs=task.output_functions,
+            replicates=task.replicates,
+        )
     known = origin(task)
     if known is not None:
         name, options = known

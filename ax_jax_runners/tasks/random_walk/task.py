@@ -28,6 +28,7 @@ from ax_jax_runners.tasks.random_walk.findings import (
     outputs,
 )
 
+SETTINGS = ("seed_point", "max_step_size", "step_ratio", "kernel", "adapt")
 KERNELS = ("self_loop", "reflect", "hit_and_run")
 
 
@@ -96,7 +97,7 @@ class RandomWalkTask:
             space: Another range of settings, with the same names.
 
         Raises:
-            ConfigurationError: A number that cannot be used.
+            ConfigurationError: A number or a space that cannot be used.
             ParameterError: Seed points or known points that do not fit the parameters.
         """
         if not isinstance(walk, RandomWalk):
@@ -113,6 +114,11 @@ class RandomWalkTask:
                 f"whole number of at least {least}."
             )
         parameters = walk.evaluator.space
+        if space is not None and {p.name for p in space.parameters} != set(SETTINGS):
+            raise ConfigurationError(
+                f"The space has {', '.join(p.name for p in space.parameters)}; an arm's settings "
+                f"are {', '.join(SETTINGS)}."
+            )
         seeds = read_seed_points(parameters, seed_points)
         known = None if known_points is None else read_seed_points(parameters, known_points)
         for name, value in (
@@ -169,6 +175,22 @@ class RandomWalkTask:
             "space": self.space.describe(),
             "outputs": list(self.outputs),
         }
+
+    def over(self, space: ParameterSpace) -> RandomWalkTask:
+        """Return the same task over other ranges of its settings.
+
+        Raises:
+            ConfigurationError: A space of other names.
+        """
+        return RandomWalkTask(
+            self.walk,
+            seed_points=self.seed_points,
+            evaluations=self.evaluations,
+            particles=self.particles,
+            slices=self.slices,
+            known_points=self.known_points,
+            space=space,
+        )
 
     @property
     def simulator(self) -> Any:
