@@ -181,7 +181,8 @@ def _factor(scatter: np.ndarray, count: np.ndarray) -> np.ndarray:
     variance = trust * variance + (1 - trust) * 1e-2 * level
     if scatter.ndim == 2:
         return np.where(moved, np.sqrt(variance / variance.mean(axis=0)), 1.0)
-    shrunk = scatter / (number - 1) * (number / (number + k))
+    # Covariances are drawn in at least as far as variances, or the sum were not positive definite.
+    shrunk = scatter / (number - 1) * trust * (number / (number + k))
     matrices = np.moveaxis(shrunk, -1, 0).copy()
     places = np.arange(k)
     matrices[:, places, places] = variance.T

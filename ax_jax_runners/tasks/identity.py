@@ -52,7 +52,7 @@ def task_identity(task: Any) -> TaskIdentity:
     elif isinstance(task, StepwiseTask):
         _add_stepwise_task(fingerprint, task)
     elif isinstance(task, RandomWalkTask):
-        fingerprint.add(task.describe())
+        _add_random_walk_task(fingerprint, task)
     else:
         _add_own_task(fingerprint, task)
     portable = _is_portable(reference) and _is_portable(_function_reference(task))
@@ -136,6 +136,16 @@ def _add_stepwise_task(fingerprint: Fingerprint, task: StepwiseTask) -> None:
         fingerprint.add((given.begin, given.advance, given.report))
     else:
         fingerprint.add(programs)
+
+
+def _add_random_walk_task(fingerprint: Fingerprint, task: RandomWalkTask) -> None:
+    try:
+        told = task.describe()
+    except Exception:
+        fingerprint.add(task.walk.evaluator.fn)
+        fingerprint.add(task.space.describe())
+    else:
+        fingerprint.add(told)
 
 
 def _add_own_task(fingerprint: Fingerprint, task: Any) -> None:

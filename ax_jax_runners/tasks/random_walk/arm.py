@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -113,28 +111,3 @@ def _particle_keys(words: np.ndarray, particles: int) -> np.ndarray:
     first, second = (np.full(particles, word, np.uint32) for word in words[-2:])
     made = threefry((first, second), (number, np.zeros_like(number)))
     return np.stack([np.asarray(word) for word in made])
-
-
-def walk_of(walk: RandomWalk, values: Mapping[str, Any], ticks: int) -> RandomWalk:
-    """Return a walk with the options of an arm.
-
-    Where the walk leaves the length of the warm-up open, it takes about a quarter of the ticks.
-    """
-    kernel, largest = str(values["kernel"]), float(values["max_step_size"])
-    chord = kernel == "hit_and_run"
-    adapt = bool(values["adapt"]) and walk.course.free
-    warm_up = walk.warm_up
-    if warm_up is None and adapt:
-        # An iteration of hit-and-run takes some three ticks.
-        warm_up = ticks // (12 if chord else 4)
-    if warm_up is not None:
-        # Slices end where states are recorded.
-        warm_up = max(1, warm_up // walk.thin) * walk.thin
-    return dataclasses.replace(
-        walk,
-        kernel=kernel,
-        max_step_size=largest,
-        min_step_size=0.0 if chord else float(values["step_ratio"]) * largest,
-        adapt=adapt,
-        warm_up=warm_up if adapt else None,
-    )

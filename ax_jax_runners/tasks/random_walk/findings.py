@@ -39,7 +39,8 @@ _LARGEST_RHAT = 10.0
 #: Of a coordinate of the search box.
 _BOX_VARIANCE = 1.0 / 12.0
 _PLANES, _CELLS = 16, 16
-_FEWEST = 16
+#: Recorded states below which nothing can be told of mixing.
+FEWEST = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ def outputs(walked: Walked, course: Course, known: Known, *, final: bool) -> Out
         distance = course.distance(walked.unit[-1])
         spread = distance.std(ddof=1) / math.sqrt(len(distance)) if len(distance) > 1 else math.nan
         found["distance_to_aim"] = (float(distance.mean()), _known(spread))
-    if not course.free or len(walked.unit) < _FEWEST:
+    if not course.free or len(walked.unit) < FEWEST:
         return found
     rate = 1000.0 / max(walked.evaluations, 1)
     draws, errors = ess_from_jumps(walked.unit, variance=known.variance)
@@ -135,8 +136,10 @@ def _rhat(states: np.ndarray, *, final: bool) -> tuple[float, float | None]:
         return float(np.minimum(np.nanmax(split_rhat(part)), _LARGEST_RHAT))
 
     if states.shape[1] < 2:
-        return math.nan, None
-    if not final:
+        # Nothing shows that particles agree.
+        return _LARGEST_RHAT, None
+    # Without one of two particles there is none that the other could be compared with.
+    if not final or states.shape[1] == 2:
         return worst(states), None
     value, error = jackknife(worst, states)
     return float(value), _known(float(error))

@@ -7,7 +7,7 @@ leaves: what a walk does not have is filled with zeros, and flags say that it is
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def pack(state: WalkState) -> dict[str, np.ndarray]:
             scatter=_square(tuning.scatter, matrix),
         ),
     )
-    return {**to_arrays(full), **{f"has_{name}": np.asarray(there[name]) for name in there}}
+    return {**to_arrays(full), **{f".has_{name}": np.asarray(there[name]) for name in there}}
 
 
 def unpack(arrays: Mapping[str, Any], features: Any) -> WalkState:
@@ -53,7 +53,7 @@ def unpack(arrays: Mapping[str, Any], features: Any) -> WalkState:
         arrays: What `pack` returned.
         features: Something of the structure of the simulator's features.
     """
-    there = {name: bool(arrays[f"has_{name}"]) for name in (*_FLAGS, "diagonal")}
+    there = {name: bool(arrays[f".has_{name}"]) for name in (*_FLAGS, "diagonal")}
     state = from_arrays({name: a for name, a in arrays.items() if name.startswith(".")}, features)
     tuning = state.tuning
     if tuning is not None:
@@ -91,3 +91,14 @@ def _square(matrix: Any, none: np.ndarray) -> np.ndarray:
 def _flat(matrix: Any) -> Any:
     """Return the diagonal (k, P) of (k, k, P)."""
     return None if matrix is None else np.einsum("iip->ip", matrix).copy()
+
+
+def stack(arms: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the state of a batch from those of its arms."""
+    return {name: np.stack([np.asarray(arm[name]) for arm in arms]) for name in arms[0]}
+
+
+def unstack(batch: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Return the state of every arm of a batch."""
+    leaves = {name: np.asarray(leaf) for name, leaf in batch.items()}
+    return [{name: leaf[i] for name, leaf in leaves.items()} for i in range(len(leaves["slice"]))]

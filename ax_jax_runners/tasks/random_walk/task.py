@@ -15,21 +15,20 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration import RandomWalk
 from ax_jax_runners.exploration.expedition import iteration_of
 from ax_jax_runners.exploration.seeds import read_seed_points
-from ax_jax_runners.exploration.state import WalkState
-from ax_jax_runners.parameters import Parameter, ParameterSpace
+from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.tasks.protocol import Progress, Scalar
-from ax_jax_runners.tasks.random_walk.arm import WalkArm, walk_of
-from ax_jax_runners.tasks.random_walk.findings import (
-    DIRECTED,
-    SAMPLING,
-    Known,
-    Walked,
-    coverage,
-    outputs,
+from ax_jax_runners.tasks.random_walk.arm import WalkArm
+from ax_jax_runners.tasks.random_walk.extension import resumed_state, with_rows
+from ax_jax_runners.tasks.random_walk.findings import DIRECTED, SAMPLING, Known, coverage
+from ax_jax_runners.tasks.random_walk.packing import stack, unstack
+from ax_jax_runners.tasks.random_walk.reporting import progress_of
+from ax_jax_runners.tasks.random_walk.settings import (
+    check_budget,
+    check_settings,
+    default_settings,
+    describe_walk,
+    walk_of,
 )
-
-SETTINGS = ("seed_point", "max_step_size", "step_ratio", "kernel", "adapt")
-KERNELS = ("self_loop", "reflect", "hit_and_run")
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -104,23 +103,15 @@ class RandomWalkTask:
             raise ConfigurationError(
                 f"RandomWalkTask was given a {type(walk).__name__}; give a RandomWalk first."
             )
-        for name, value, least in (("particles", particles, 2), ("slices", slices, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigurationError(f"{name} is {value!r}; give a whole number from {least}.")
-        least = particles * slices * walk.thin
-        if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < least:
-            raise ConfigurationError(
-                f"evaluations is {evaluations!r}; {particles} particles in {slices} slices need a "
-                f"whole number of at least {least}."
-            )
+        check_budget(evaluations, particles, slices, walk.thin)
         parameters = walk.evaluator.space
-        if space is not None and {p.name for p in space.parameters} != set(SETTINGS):
-            raise ConfigurationError(
-                f"The space has {', '.join(p.name for p in space.parameters)}; an arm's settings "
-                f"are {', '.join(SETTINGS)}."
-            )
         seeds = read_seed_points(parameters, seed_points)
-        known = None if known_points is None else read_seed_points(parameters, known_points)
+        known = None
+        if known_points is not None:
+            known = read_seed_points(parameters, known_points).copy()
+            known.setflags(write=False)
+        if space is not None:
+            check_settings(space, walk, len(seeds))
         for name, value in (
             ("walk", walk),
             ("seed_points", tuple(map(tuple, seeds.tolist()))),
@@ -128,12 +119,10 @@ class RandomWalkTask:
             ("particles", particles),
             ("slices", slices),
             ("known_points", known),
-            ("space", _settings(walk, len(seeds)) if space is None else space),
-            ("outputs", SAMPLING if walk.course.free else DIRECTED),
+            ("space", default_settings(walk, len(seeds)) if space is None else space),
+            ("outputs", _outputs(walk)),
         ):
             object.__setattr__(self, name, value)
-        if not walk.course.aims and not walk.course.free:
-            object.__setattr__(self, "outputs", DIRECTED[1:])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RandomWalkTask):
@@ -150,7 +139,7 @@ class RandomWalkTask:
 
     def __getstate__(self) -> dict[str, Any]:
         # What is computed from the rest is made again on the other side.
-        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {name: value for name, value in vars(self).items() if name != "_known"}
 
     def _contents(self) -> tuple[Any, ...]:
         return (
@@ -166,7 +155,7 @@ class RandomWalkTask:
         """Describe what decides the results, as plain JSON."""
         known = self.known_points
         return {
-            "walk": {**self.walk.describe(), "thin": self.walk.thin},
+            "walk": describe_walk(self.walk),
             "seed_points": [list(point) for point in self.seed_points],
             "evaluations": self.evaluations,
             "particles": self.particles,
@@ -229,11 +218,11 @@ class RandomWalkTask:
             theta = self.space.pack(values)
             begun = self._arm(theta).begin(keys[number])
             states.append({"arm": theta, "slice": np.asarray(0, np.int32), **begun})
-        return _stack(states)
+        return stack(states)
 
     def advance(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Walk every arm that is not done to the end of its next slice."""
-        return _stack([self._advance(arrays) for arrays in _unstack(state)])
+        return stack([self._advance(arrays) for arrays in unstack(state)])
 
     def _advance(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if int(arrays["slice"]) >= self.slices:
@@ -249,51 +238,11 @@ class RandomWalkTask:
 
     def progress(self, state: dict[str, np.ndarray]) -> list[Progress]:
         """Say what is known of every arm."""
-        return [self._progress(arrays, self._arm(arrays["arm"])) for arrays in _unstack(state)]
+        return [self._progress(arrays, self._arm(arrays["arm"])) for arrays in unstack(state)]
 
     def _progress(self, arrays: dict[str, np.ndarray], arm: WalkArm) -> Progress:
-        state = arm.state(arrays)
         done = int(arrays["slice"]) >= self.slices
-        step = int(np.asarray(state.tick, dtype=np.int64).sum())
-        recorded = np.isfinite(arrays["violation"]).sum(axis=0)
-        going = recorded > 0
-        if done and not going.any():
-            return Progress(step, done, {}, failure=self._failure(state))
-        if not going.any():
-            return Progress(step, done, {})
-        # Particles that stalled early are left out: the others would have to be cut to theirs.
-        kept = recorded >= 0.5 * np.median(recorded[going])
-        rows = int(recorded[kept].min())
-        unit = np.moveaxis(arrays["unit"][:rows, :, kept], 1, -1).astype(np.float64)
-        walked = Walked(
-            unit,
-            np.asarray(state.moves)[kept],
-            np.maximum(np.asarray(state.iteration)[kept], 0),
-            step,
-        )
-        found = outputs(walked, self.walk.course, self._known, final=done)
-        kept_outputs = {name: found[name] for name in self.outputs if name in found}
-        return Progress(step, done, kept_outputs, self._arrays(arrays) if done else {})
-
-    def _failure(self, state: WalkState) -> str:
-        if iteration_of(state) is not None:
-            return (
-                f"All {self.ticks} evaluations of each particle went into the warm-up; raise "
-                "evaluations, or give the walk a shorter warm_up."
-            )
-        return (
-            f"None of {self.walk.max_suggestions} suggestions in a row could be evaluated, for any "
-            "particle; take smaller steps, or another seed point."
-        )
-
-    def _arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        kept = {f"resume.{name}": leaf for name, leaf in arrays.items()}
-        del kept["resume.unit"], kept["resume.violation"]
-        return {
-            "unit_states": np.moveaxis(arrays["unit"], 1, -1),
-            "violations": arrays["violation"],
-            **kept,
-        }
+        return progress_of(arm, arrays, self._known, self.outputs, done=done)
 
     # ------------------------------------------------------------------ beyond a trial
 
@@ -323,19 +272,9 @@ class RandomWalkTask:
             known_points=self.known_points,
             space=self.space,
         )
-        state = {
-            name.removeprefix("resume."): np.asarray(leaf)
-            for name, leaf in arrays.items()
-            if name.startswith("resume.")
-        }
+        state = resumed_state(arrays)
         arm = dataclasses.replace(self._arm(state["arm"]), ticks=longer.ticks)
-        unit = np.moveaxis(np.asarray(arrays["unit_states"]), -1, 1)
-        more = arm.rows - len(unit)
-        state["unit"] = np.concatenate([unit, np.full((more, *unit.shape[1:]), np.nan, unit.dtype)])
-        violation = np.asarray(arrays["violations"])
-        blank = np.full((more, *violation.shape[1:]), np.nan, violation.dtype)
-        state["violation"] = np.concatenate([violation, blank])
-        state["slice"] = np.asarray(0, np.int32)
+        state = with_rows(state, arm.rows)
         return longer._progress(longer._advanced(arm, state), arm)
 
     def _arm(self, theta: np.ndarray) -> WalkArm:
@@ -348,35 +287,7 @@ class RandomWalkTask:
         )
 
 
-def _settings(walk: RandomWalk, seeds: int) -> ParameterSpace:
-    """Return the settings that are searched by default."""
-    aimed = bool(walk.course.aims)
-    kernels = tuple(name for name in KERNELS if not (aimed and name == "hit_and_run"))
-    point = (
-        Parameter("seed_point", fixed=0)
-        if seeds == 1
-        else Parameter("seed_point", choices=list(range(seeds)))
-    )
-    adapt = (
-        Parameter("adapt", choices=[False, True])
-        if walk.course.free
-        else Parameter("adapt", fixed=False)
-    )
-    return ParameterSpace(
-        [
-            point,
-            Parameter("max_step_size", lower=0.005, upper=2.0, log_scale=True),
-            Parameter("step_ratio", lower=0.0, upper=1.0),
-            Parameter("kernel", choices=list(kernels)),
-            adapt,
-        ]
-    )
-
-
-def _stack(states: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.stack([np.asarray(s[name]) for s in states]) for name in states[0]}
-
-
-def _unstack(state: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    count = len(state["slice"])
-    return [{name: np.asarray(leaf)[i] for name, leaf in state.items()} for i in range(count)]
+def _outputs(walk: RandomWalk) -> tuple[str, ...]:
+    if walk.course.free:
+        return SAMPLING
+    return DIRECTED if walk.course.aims else DIRECTED[1:]
