@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class SearchBox:
         if self.params_to_explore is None:
             return
         given = self.params_to_explore
+        if not isinstance(given, Iterable):
+            raise ConfigurationError(f"params_to_explore is {given!r}; give a list of names.")
         names = (given,) if isinstance(given, str) else tuple(given)
         unknown = [name for name in names if name not in self.space.names]
         if unknown or not names or len(set(names)) < len(names):

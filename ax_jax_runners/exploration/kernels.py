@@ -284,7 +284,7 @@ def choose_kernel(name: str, course: Course, *, adapt: bool) -> Kernel:
     if name == "auto":
         # Reflection wastes nothing at the faces, but follows no correlations and no course.
         name = "reflect" if course.free and not adapt else "self_loop"
-    if name not in KERNELS:
+    if not isinstance(name, str) or name not in KERNELS:
         raise ConfigurationError(
             f"kernel is {name!r}; choose 'auto' or one of {', '.join(map(repr, KERNELS))}."
         )

@@ -205,7 +205,8 @@ class WalkResult:
         box = self.walk.region.box
         count = len(self._theta)
         if isinstance(self.recorded, ArchiveView):
-            return _expanded(self.recorded, box.space.names, self.particles, count, self.walk.thin)
+            found = _expanded(self.recorded, box.space.names, self.particles, count, self.walk.thin)
+            return dataclasses.replace(found, features=self._as_simulated(found.features))
         if not self.recorded:
             return Dense(np.empty((0, count, box.space.dimension)), np.empty((0, count)), {})
         segment = concatenate(self.recorded)
@@ -217,6 +218,19 @@ class WalkResult:
             for name, leaf in zip(leaf_names(segment.features), leaves, strict=True)
         }
         return Dense(theta, segment.violation, features)
+
+    def _as_simulated(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return features as the simulator gave them: complex ones take two columns of a table."""
+        structure = self.walk.program.features
+        features = {}
+        for name, leaf in zip(leaf_names(structure), jax.tree.leaves(structure), strict=True):
+            if name in columns:
+                features[name] = columns[name]
+            elif f"{name}.real" in columns:
+                features[name] = np.empty(columns[f"{name}.real"].shape, leaf.dtype)
+                features[name].real = columns[f"{name}.real"]
+                features[name].imag = columns[f"{name}.imag"]
+        return features
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: The largest step of a directed walk to which none is given, in units of the search box.
 DIRECTED_STEP = 0.02
 _SEED_LIMIT = 2**32
+#: Iterations are counted in an int32.
+_ITERATION_LIMIT = 2**31
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class RandomWalk:
         object.__setattr__(self, "constraints", region.constraints)
         object.__setattr__(self, "params_to_explore", region.params_to_explore)
         if self.aim_params is not None:
-            object.__setattr__(self, "aim_params", dict(self.aim_params))
+            object.__setattr__(self, "aim_params", _numbers("aim_params", self.aim_params))
         for name, least in (
             ("n_iterations", 1),
             ("max_suggestions", 1),
@@ -125,21 +127,29 @@ class RandomWalk:
             _check_whole(name, getattr(self, name), least)
         if self.warm_up is not None:
             _check_whole("warm_up", self.warm_up, 0)
-        if self.seed >= _SEED_LIMIT:
-            raise ConfigurationError(f"seed is {self.seed}; give one below {_SEED_LIMIT}.")
-        if not 0.0 < self.target_acceptance < 1.0:
+        for name, value, limit in (
+            ("seed", self.seed, _SEED_LIMIT),
+            ("n_iterations", self.n_iterations, _ITERATION_LIMIT),
+            ("warm_up", self.warm_up or 0, _ITERATION_LIMIT),
+            ("thin", self.thin, _ITERATION_LIMIT),
+        ):
+            if value >= limit:
+                raise ConfigurationError(f"{name} is {value}; give one below {limit}.")
+        if not isinstance(self.adapt, (bool, np.bool_)):
+            raise ConfigurationError(f"adapt is {self.adapt!r}; give True or False.")
+        share = self.target_acceptance
+        if not _is_number(share) or not 0.0 < share < 1.0:
             raise ConfigurationError(
-                f"target_acceptance is {self.target_acceptance!r}; give a share between 0 and 1."
+                f"target_acceptance is {share!r}; give a share between 0 and 1."
             )
-        if not 0.0 <= self.step_ratio <= 1.0:
+        if not _is_number(self.step_ratio) or not 0.0 <= self.step_ratio <= 1.0:
             raise ConfigurationError(
                 f"step_ratio is {self.step_ratio!r}; give a share from 0 to 1."
             )
         _check_steps(self.min_step_size, self.max_step_size)
-        if self.checkpoint_by_time is not None and not self.checkpoint_by_time > 0:
-            raise ConfigurationError(
-                f"checkpoint_by_time is {self.checkpoint_by_time!r}; give positive minutes."
-            )
+        minutes = self.checkpoint_by_time
+        if minutes is not None and (not _is_number(minutes) or minutes <= 0):
+            raise ConfigurationError(f"checkpoint_by_time is {minutes!r}; give positive minutes.")
         # Both raise what is wrong with their options.
         choose_kernel(self.kernel, self.course, adapt=self.adapt)
         if self.kernel == "hit_and_run" and self.min_step_size > 0:
@@ -292,12 +302,28 @@ def _check_whole(name: str, value: Any, least: int) -> None:
         raise ConfigurationError(f"{name} is {value!r}; give a whole number of at least {least}.")
 
 
+def _is_number(value: Any) -> bool:
+    """Say whether something is a finite real number."""
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    return real and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _numbers(name: str, given: Any) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{name} is {given!r}; give values by parameter.")
+    wrong = [key for key, value in given.items() if not _is_number(value)]
+    if wrong:
+        raise ConfigurationError(
+            f"{name} has {wrong[0]} = {given[wrong[0]]!r}; give a finite number."
+        )
+    return {key: float(value) for key, value in given.items()}
+
+
 def _check_steps(smallest: Any, largest: Any) -> None:
     for name, value in (("min_step_size", smallest), ("max_step_size", largest)):
         if name == "max_step_size" and value is None:
             continue
-        real = isinstance(value, (int, float, np.integer, np.floating))
-        if isinstance(value, bool) or not real or not math.isfinite(value) or value < 0:
+        if not _is_number(value) or value < 0:
             raise ConfigurationError(f"{name} is {value!r}; give a number of at least 0.")
     if largest is not None and (largest <= 0 or largest < smallest):
         raise ConfigurationError(
