@@ -113,8 +113,16 @@ class Constraint:
 
         Args:
             value: A number or an array of any shape.
+
+        Raises:
+            EvaluationError: An array without elements.
         """
         array = jnp.asarray(value)
+        if not array.size:
+            raise EvaluationError(
+                f"The constrained feature {self.feature!r} is an empty array, of the shape "
+                f"{array.shape}; constrain one that has values."
+            )
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
             array = jnp.abs(array)
         if not jnp.issubdtype(array.dtype, jnp.floating):
