@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -13,8 +13,10 @@ import numpy as np
 
 from ax_jax_runners.errors import EvaluationError
 from ax_jax_runners.evaluation import FeatureEvaluator
+from ax_jax_runners.exploration import RandomWalk
 from ax_jax_runners.parameters import Parameter, ParameterSpace
-from ax_jax_runners.tasks import FeatureTask, Progress, Task
+from ax_jax_runners.problems.regions import Ball
+from ax_jax_runners.tasks import FeatureTask, Progress, RandomWalkTask, Task
 
 SPACE = ParameterSpace(
     [Parameter("x", lower=-5.0, upper=5.0), Parameter("y", lower=0.0, upper=1.0)]
@@ -90,7 +92,55 @@ def features_task() -> FeatureTask:
     )
 
 
-TASKS: dict[str, Callable[[], Task]] = {"features": features_task, "long": SlowSum}
+def walk_task() -> RandomWalkTask:
+    """Walks in a disc from three points, the last of which is outside."""
+    disc = Ball(2)
+    return RandomWalkTask(
+        RandomWalk(disc.evaluator(chunk=8), disc.constraints, n_iterations=1),
+        seed_points=[[0.5, 0.5], [0.4, 0.6], [0.9, 0.5]],
+        evaluations=4 * 120,
+        particles=4,
+        slices=4,
+    )
+
+
+def walk_arm(number: int, **changes: Any) -> dict[str, Any]:
+    kernel = "hit_and_run" if number % 3 == 2 else "self_loop"
+    step = 0.15 + 0.05 * number
+    arm = {"max_step_size": step, "step_ratio": 0.5, "kernel": kernel, "adapt": False}
+    return {"seed_point": number % 2, **arm, **changes}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task with arms to try it on.
+
+    Attributes:
+        build: Makes the task.
+        good: Arms with a result.
+        bad: Two arms without one.
+        complaint: A word of what is said of those.
+        wrong: A parameter, and a value that it cannot have.
+        array: An array that is kept of every good arm, finite for the first two.
+    """
+
+    build: Callable[[], Task]
+    good: tuple[Mapping[str, Any], ...] = GOOD
+    bad: tuple[Mapping[str, Any], ...] = (BAD, {**BAD, "y": 0.7})
+    complaint: str = "nan"
+    wrong: Mapping[str, Any] = field(default_factory=lambda: {"y": "high"})
+    array: str = "curve"
+
+
+TASKS = {"features": Subject(features_task), "long": Subject(SlowSum)}
+WALKS = Subject(
+    walk_task,
+    good=tuple(walk_arm(number) for number in range(7)),
+    bad=tuple(walk_arm(number, seed_point=2) for number in range(2)),
+    complaint="outside",
+    wrong={"kernel": "leap"},
+    array="unit_states",
+)
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("no luck"),

@@ -19,7 +19,7 @@ from ax_jax_runners.runners import (
     WorkerJaxRunner,
 )
 from ax_jax_runners.tasks import Task
-from tests.contract.cases import BAD, GOOD, SPACE, TASKS, SlowSum
+from tests.contract.cases import TASKS, Subject
 
 RUNNERS: dict[str, Callable[..., TaskRunner]] = {
     "JaxRunner": JaxRunner,
@@ -39,16 +39,27 @@ class RunnerCase:
 
     Attributes:
         name: The runner's.
+        subject: The task and its arms.
         task: The task.
-        good: Arms with a finite result.
-        bad: An arm without one.
     """
 
     name: str
-    task: Task
-    good: tuple[dict[str, float], ...] = GOOD
-    bad: Mapping[str, float] = field(default_factory=lambda: BAD)
+    subject: Subject
+    task: Task = field(init=False)
     _made: list[TaskRunner] = field(default_factory=list, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", self.subject.build())
+
+    @property
+    def good(self) -> tuple[Mapping[str, Any], ...]:
+        """Arms with a finite result."""
+        return self.subject.good
+
+    @property
+    def bad(self) -> Mapping[str, Any]:
+        """An arm without one."""
+        return self.subject.bad[0]
 
     @property
     def is_in_process(self) -> bool:
@@ -75,12 +86,12 @@ class RunnerCase:
         return runner
 
     def experiment(self, name: str = "contract") -> Experiment:
-        return Experiment(name=name, search_space=SPACE.to_ax())
+        return Experiment(name=name, search_space=self.task.space.to_ax())
 
-    def trials(self, experiment: Experiment, *arms: Mapping[str, float]) -> list[Any]:
+    def trials(self, experiment: Experiment, *arms: Mapping[str, Any]) -> list[Any]:
         return [experiment.new_trial().add_arm(Arm(dict(arm))) for arm in arms]
 
-    def batch(self, experiment: Experiment, *arms: Mapping[str, float]) -> Any:
+    def batch(self, experiment: Experiment, *arms: Mapping[str, Any]) -> Any:
         return experiment.new_batch_trial().add_arms_and_weights([Arm(dict(arm)) for arm in arms])
 
     def close(self) -> None:
@@ -98,13 +109,13 @@ def runners_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=TASKS)
 def runners_case(request: pytest.FixtureRequest, runners_name: str) -> Iterator[RunnerCase]:
-    case = RunnerCase(runners_name, TASKS[request.param]())
+    case = RunnerCase(runners_name, TASKS[request.param])
     yield case
     case.close()
 
 
 @pytest.fixture
 def runners_long_case(runners_name: str) -> Iterator[RunnerCase]:
-    case = RunnerCase(runners_name, SlowSum())
+    case = RunnerCase(runners_name, TASKS["long"])
     yield case
     case.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,8 +18,17 @@ from ax_jax_runners.campaign.registry import registry_bundle
 from ax_jax_runners.errors import ConfigurationError, TaskChanged, TaskNotBound
 from ax_jax_runners.files import FileStore
 from ax_jax_runners.tasks import Progress, UnboundTask
-from tests.contract.cases import ERRORS, REPORTS, Faulty
+from tests.contract.cases import ERRORS, REPORTS, TASKS, WALKS, Faulty
+from tests.contract.conftest import RunnerCase
 from tests.contract.driving import complete, deploy, finish, plain, poll, record, results, values
+
+
+@pytest.fixture(params=[*TASKS, "walks"])
+def runners_case(request: pytest.FixtureRequest, runners_name: str) -> Iterator[RunnerCase]:
+    case = RunnerCase(runners_name, {**TASKS, "walks": WALKS}[request.param])
+    yield case
+    case.close()
+
 
 # ---- Ax's base contract
 
@@ -54,7 +64,7 @@ def test_trials_complete_and_their_record_is_plain_json(runners_case):
         assert plain(trial.run_metadata)
         record = trial.run_metadata["ax_jax"]["arms"][trial.arm.name]
         assert record["status"] == "completed"
-        assert set(record["outputs"]) == {"mean", "top"}
+        assert set(record["outputs"]) == set(runners_case.task.outputs)
         assert record["step"] >= 1
         assert json.loads(json.dumps(trial.run_metadata)) == trial.run_metadata
 
@@ -96,7 +106,7 @@ def test_a_bad_arm_fails_its_own_trial_with_a_sentence(runners_case):
     runner = runners_case.runner()
     complete(runner, trials)
     assert [t.status.name for t in trials] == ["COMPLETED", "FAILED", "COMPLETED"]
-    assert "nan" in runner.poll_exception(trials[1])
+    assert runners_case.subject.complaint in runner.poll_exception(trials[1])
     assert plain(trials[1].run_metadata)
     assert trials[1].run_metadata["ax_jax"]["arms"]["1_0"]["outputs"] == {}
     assert "No failure of trial 0" in runner.poll_exception(trials[0])
@@ -112,14 +122,13 @@ def test_in_a_batch_the_bad_arm_is_abandoned_and_the_others_complete(runners_cas
     assert batch.status == single.status == TrialStatus.COMPLETED
     assert [arm.name for arm in batch.abandoned_arms] == ["0_1"]
     (metadata,) = batch.abandoned_arms_metadata
-    assert "nan" in metadata.reason
+    assert runners_case.subject.complaint in metadata.reason
     assert len(metadata.reason) <= 255
     assert "0_1: " in runner.poll_exception(batch)
 
 
 def test_a_batch_without_a_good_arm_fails(runners_case):
-    worse = {**runners_case.bad, "y": 0.7}
-    batch = runners_case.batch(runners_case.experiment(), runners_case.bad, worse)
+    batch = runners_case.batch(runners_case.experiment(), *runners_case.subject.bad)
     runner = runners_case.runner()
     deploy(runner, [batch])
     finish(runner, [batch])
@@ -131,11 +140,12 @@ def test_a_batch_without_a_good_arm_fails(runners_case):
 
 def test_an_arm_that_does_not_fit_fails_alone(runners_case):
     trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:3])
-    trials[1].arm._parameters["y"] = "high"
+    trials[1].arm._parameters.update(runners_case.subject.wrong)
     runner = runners_case.runner()
     complete(runner, trials)
     assert [t.status.name for t in trials] == ["COMPLETED", "FAILED", "COMPLETED"]
-    assert "'y'" in runner.poll_exception(trials[1])
+    (wrong,) = runners_case.subject.wrong
+    assert f"'{wrong}'" in runner.poll_exception(trials[1])
     alone = runners_case.trials(runners_case.experiment(), *runners_case.good[:3])
     runner = runners_case.runner()
     complete(runner, alone)
@@ -366,9 +376,10 @@ def test_arrays_are_kept_as_files_that_the_record_names(runners_case, tmp_path):
     complete(runner, trials)
     for trial in trials:
         artifacts = trial.run_metadata["ax_jax"]["arms"][trial.arm.name]["artifacts"]
-        assert set(artifacts) == {"curve"}
-        arrays = FileStore(tmp_path / "arrays").read_arrays(artifacts["curve"])
-        assert np.isfinite(arrays["curve"]).all()
+        name = runners_case.subject.array
+        arrays = FileStore(tmp_path / "arrays").read_arrays(artifacts[name])
+        assert set(artifacts) == set(arrays)
+        assert np.isfinite(arrays[name]).all()
     plain_trials = runners_case.trials(runners_case.experiment(), *runners_case.good[:2])
     runner = runners_case.runner()
     complete(runner, plain_trials)
