@@ -131,8 +131,12 @@ class LaneProgram:
 
     # ------------------------------------------------------------------ one tick
 
-    def _noise(self, state: WalkState, ticks: int) -> Noise:
-        """Draw the numbers of the next ticks, with a leading axis of them."""
+    def _noise(self, state: WalkState, ticks: int) -> tuple[Array, Array]:
+        """Draw the numbers of the next ticks, with a leading axis of them, two in each element.
+
+        The elements are complex: of two arrays of real ones each would compute the cipher anew.
+        They are single precision for every walk, so that most fit into a vector register.
+        """
         count, k = self.kernel.candidates, self.region.box.dimension
         pairs = (k + 1) // 2
         shape = (ticks, count, pairs + 1, self.lanes)
@@ -145,9 +149,16 @@ class LaneProgram:
                 jnp.broadcast_to(number[None, :, :, None], shape),
             ),
         )
-        normals = jnp.concatenate(normal_pair(first[:, :, :pairs], second[:, :, :pairs]), axis=2)
-        uniforms = jnp.stack([uniform(first[:, :, pairs]), uniform(second[:, :, pairs])], axis=1)
-        return Noise(normals[:, :, :k].astype(self.dtype), uniforms.astype(self.dtype))
+        normals = lax.complex(*normal_pair(first[:, :, :pairs], second[:, :, :pairs]))
+        return normals, lax.complex(uniform(first[:, :, pairs]), uniform(second[:, :, pairs]))
+
+    def _drawn(self, normals: Array, uniforms: Array) -> Noise:
+        """Return the numbers of one tick."""
+        paired = jnp.concatenate([normals.real, normals.imag], axis=1)
+        return Noise(
+            paired[:, : self.region.box.dimension].astype(self.dtype),
+            jnp.stack([uniforms.real, uniforms.imag]).astype(self.dtype),
+        )
 
     def _tick(self, state: WalkState, noise: Noise, active: Array) -> tuple[WalkState, Array]:
         """Make one suggestion for every active lane; say which iterations it completed."""
@@ -286,12 +297,12 @@ class LaneProgram:
 
         def block(carry: Any) -> Any:
             start, state, record = carry
-            noise = self._noise(state, ticks)
+            normals, uniforms = self._noise(state, ticks)
 
             def body(i: Array, carry: Any) -> Any:
                 state, record = carry
                 active = is_active(state) & (start + i < limit)
-                drawn = Noise(noise.normals[i], noise.uniforms[i])
+                drawn = self._drawn(normals[i], uniforms[i])
                 after, complete = self._tick(state, drawn, active)
                 if learning and half is not None:
                     after = learn(
@@ -305,8 +316,10 @@ class LaneProgram:
                 place = (start + i) // (thin if lockstep else 1)
                 return after, _write(record, place, after, None if lockstep else complete)
 
-            # Rows are written at every tick, so there must not be more ticks than rows.
-            steps = jnp.minimum(ticks, limit - start)
+            # Rows are written at every tick, so there must not be more ticks than rows; and a tick
+            # that nobody makes would cost an evaluation.
+            missing = jnp.max(jnp.where(is_active(state), target - state.iteration, 0))
+            steps = jnp.minimum(ticks, jnp.minimum(limit - start, missing))
             state, record = lax.fori_loop(0, steps, body, (state, record))
             return start + steps, state, record
 
