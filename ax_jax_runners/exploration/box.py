@@ -132,11 +132,11 @@ class SearchBox:
             theta[column] = value
         return jnp.stack(theta)
 
-    def holds(self, theta: Array) -> Array | bool:
-        """Say whether the space's linear constraints hold at a traced theta (d,)."""
-        held: Array | bool = True
+    def holds(self, theta: Any) -> Any:
+        """Say whether the space's linear constraints hold at theta (d, ...), traced or not."""
+        held: Any = True
         for constraint in self.space.linear_constraints:
             terms = [c * theta[self.space.names.index(name)] for name, c in constraint.coefficients]
-            size = sum((jnp.abs(term) for term in terms), jnp.abs(jnp.asarray(constraint.bound)))
+            size = sum((abs(term) for term in terms), abs(constraint.bound))
             held = held & (sum(terms) <= constraint.bound + CONSTRAINT_TOLERANCE * size)
         return held

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.errors import ConfigurationError, FeaturesNotConfigured
 from ax_jax_runners.evaluation import FeatureEvaluator
 from ax_jax_runners.evaluation.constraints import Constraint, Violation, feature_of
+from ax_jax_runners.evaluation.features import simulate
 from ax_jax_runners.exploration.box import SearchBox
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Grading:
+    """A simulator and the violation of its features as one function.
+
+    Attributes:
+        evaluator: Has the simulator.
+        violation: Of its features.
+    """
+
+    evaluator: FeatureEvaluator
+    violation: Violation
+
+    def __call__(self, values: Mapping[str, Any], *key: Any) -> Any:
+        """Return the violation; traceable."""
+        given = self.evaluator
+        if given.fn is None:
+            raise FeaturesNotConfigured("The evaluator has no simulator (fn=None); give it one.")
+        features = simulate(given.fn, (values, *key), names=given.features, dtype=given.dtype)
+        return self.violation(features)
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,12 @@ class Region:
         return Violation(self.constraints)
 
     @functools.cached_property
+    def _graded(self) -> FeatureEvaluator:
+        """Gives the violation alone, by one program whatever the number of rows."""
+        grading = Grading(self.evaluator, self.violation)
+        return dataclasses.replace(self.evaluator, fn=grading, features=None)
+
+    @functools.cached_property
     def box(self) -> SearchBox:
         """The coordinates of the explored parameters."""
         return SearchBox(self.evaluator.space, self.params_to_explore)
@@ -75,11 +104,8 @@ class Region:
         keys = None
         if self.evaluator.stochastic:
             keys = jax.random.split(jax.random.key(seed), len(rows))
-        found = self.evaluator.evaluate(rows, keys)
-        with jax.enable_x64(True):
-            graded = jax.vmap(self.violation)(found.features)
-        possible = self.holds(rows) & np.isfinite(rows).all(axis=1)
-        return np.where(possible, np.asarray(graded, dtype=np.float64), np.inf)
+        graded = self._graded.evaluate(rows, keys).features.astype(np.float64)
+        return np.where(self.holds(rows) & ~np.isnan(graded), graded, np.inf)
 
     def inside(self, theta: ArrayLike) -> np.ndarray:
         """Say which parameter vectors (B, d) are inside, (B,) bool."""
@@ -96,8 +122,7 @@ class Region:
     def holds(self, theta: ArrayLike) -> np.ndarray:
         """Say at which parameter vectors (B, d) the space's linear constraints hold, (B,) bool."""
         columns = np.asarray(theta, dtype=np.float64).T
-        with jax.enable_x64(True):
-            return np.broadcast_to(np.asarray(self.box.holds(columns)), columns.shape[1:])
+        return np.broadcast_to(self.box.holds(columns), columns.shape[1:])
 
     def explain(self, theta: ArrayLike, features: Any = None) -> str:
         """Say which constraints a parameter vector (d,) violates, and by which values.
