@@ -1,8 +1,8 @@
 """Walks with a uniform kernel leave the uniform distribution on a region as it is.
 
-Particles begin uniformly inside, walk far, and only the last state of each is looked at: independent
-values of which the distribution is known exactly. Each walk gives several p-values; together with
-all other walks of this file the chance of a false alarm is 1e-4.
+Particles begin uniformly inside, walk far, and only the last state of each is looked at: these are
+independent, of a distribution that is known exactly. Each walk gives several p-values; together
+with all other walks of this file the chance of a false alarm is 1e-4.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -80,9 +79,9 @@ def all_cases() -> list[Case]:
 QUICK = [
     Case(Box(2), "self_loop"),
     Case(Box(10), "reflect", tuned=False, dtype="float32"),
-    Case(Simplex(2), "self_loop", adapt=True, dtype="float32"),
-    Case(Shell(2), "hit_and_run"),
-    Case(Banana(10), "hit_and_run", tuned=False),
+    Case(Box(2), "hit_and_run", tuned=False),
+    Case(Simplex(5), "reflect", adapt=True, dtype="float32"),
+    Case(Simplex(5), "hit_and_run"),
 ]
 SLOW = [
     *all_cases(),
@@ -126,7 +125,7 @@ def p_values(region: AnalyticRegion, x: np.ndarray) -> dict[str, float]:
     exact = reference(region)
     white = whitened(region, x)
     found = {"mean": float(stats.chi2.sf(count * np.sum(white.mean(axis=0) ** 2), dimension))}
-    # Squares about the true mean: their mean is the variance, their spread comes from the reference.
+    # The mean of squares about the true mean is the variance; the reference tells their spread.
     squares, spread = (x - region.mean) ** 2, ((exact - region.mean) ** 2).std(axis=0)
     score = (squares.mean(axis=0) - np.diag(region.covariance)) / spread * np.sqrt(count)
     found["variances"] = min(1.0, dimension * float(2 * stats.norm.sf(np.abs(score)).min()))
@@ -195,3 +194,38 @@ def test_the_uniform_distribution_stays_with_every_kernel_on_every_region(case: 
     # Isotropic steps that are as short as the tube is thick take long from end to end.
     iterations *= 10 if isinstance(case.region, Banana) and dimension > 5 else 1
     check(case, particles=512 if dimension > 10 else 1024, iterations=iterations)
+
+
+def test_these_tests_find_a_kernel_that_is_not_uniform() -> None:
+    case = Case(Box(2), "redraw", tuned=False)
+    _, end = walk_far(case, particles=2048, iterations=400)
+    found = p_values(case.region, end)
+    assert found["mass near the faces"] * len(found) * WALKS < LEVEL
+    assert found["squared radius"] * len(found) * WALKS < LEVEL
+
+
+@pytest.mark.parametrize(
+    ("kernel", "mass", "variance"), [("redraw", 0.0625, 0.07148), ("self_loop", 0.1, 1 / 12)]
+)
+def test_redrawing_avoids_the_faces_as_much_as_it_must(
+    kernel: str, mass: float, variance: float
+) -> None:
+    # One coordinate and steps of U(0, 0.2): the density falls to half at a face, linearly.
+    space = ParameterSpace([Parameter("x", lower=0.0, upper=1.0)])
+    evaluator = FeatureEvaluator(lambda values: {"x": values["x"]}, space, chunk=256)
+    walk = RandomWalk(
+        evaluator,
+        [Constraint("x", upper=2.0)],
+        kernel=kernel,
+        n_iterations=4000,
+        max_step_size=0.2,
+        # Four times as long as the walk remembers.
+        thin=80,
+        seed=3,
+    )
+    start = np.random.default_rng(4).random((1024, 1))
+    x = walk.run(start).states[5:, :, 0].ravel()
+    near = (np.minimum(x, 1.0 - x) < EDGE).mean()
+    assert abs(near - mass) < 4 * np.sqrt(mass * (1 - mass) / len(x))
+    squares = (x - 0.5) ** 2
+    assert abs(squares.mean() - variance) < 4 * squares.std() / np.sqrt(len(x))
