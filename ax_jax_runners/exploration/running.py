@@ -164,7 +164,7 @@ def advance(
             part = take(state, _lanes(start, count, lanes))
             status = part.status.copy()
             status[count - start :] = FINISHED
-            groups.append((start, jax.device_put(dataclasses.replace(part, status=status))))
+            groups.append((start, dataclasses.replace(part, status=status)))
         ended: dict[int, WalkState] = {}
         together = 1 if program.solves else _CALLS
         while groups:
@@ -194,10 +194,10 @@ def _call(
     program: LaneProgram, state: WalkState, until: tuple[int, int, int, int | None]
 ) -> tuple[WalkState, Any]:
     target, thin, last_tick, half = until
-    data = (jnp.int32(target), jnp.int32(thin), jnp.uint32(last_tick))
+    data = (np.int32(target), np.int32(thin), np.uint32(last_tick))
     if half is None:
         return program.walk(state, *data)
-    return program.warm_up(state, *data, jnp.int32(half))
+    return program.warm_up(state, *data, np.int32(half))
 
 
 def warm_up(
