@@ -16,8 +16,8 @@ class Job:
         report: Where the victim writes what it saw, when it comes to that.
         output: Where its stdout and stderr go.
         trials: Absolute total.
-        task: ``logged`` (numpy, every evaluation noted), ``features`` (compiled by JAX) or
-            ``drift`` (many slices, every one noted).
+        task: ``logged`` (numpy, every evaluation noted), ``features`` (compiled by JAX),
+            ``drift`` (many slices, every one noted) or ``walks`` (random walks, likewise).
         runner: ``here`` (in the process itself) or ``workers`` (two processes of its own).
         alone: Whether the runner runs one trial without a campaign.
         slow: File that holds the seconds an arm takes.

@@ -46,6 +46,9 @@ from tests.faults.crashing import CrashPoints
 from tests.faults.jobs import Job
 from tests.faults.long_tasks import Drift
 from tests.faults.simulators import LoggedTask, feature_task
+from tests.faults.walk_tasks import NotedWalks
+
+OBJECTIVES = {"drift": "-spread", "walks": "log10_jump_ess_per_1000"}
 
 
 def warm_up() -> None:
@@ -133,7 +136,7 @@ def run_campaign(job: Job) -> dict[str, Any]:
     campaign = Campaign(
         job.name,
         runner=build_runner(job),
-        objective="-spread" if job.task == "drift" else "-cost",
+        objective=OBJECTIVES.get(job.task, "-cost"),
         store=store,
         batch_size=job.batch_size,
         generation=job.generation,
@@ -151,6 +154,7 @@ def build_runner(job: Job) -> TaskRunner:
         "logged": lambda: LoggedTask(job.log, job.slow),
         "features": feature_task,
         "drift": lambda: Drift(job.log, job.slices, job.slice_seconds),
+        "walks": lambda: NotedWalks.make(job.log, job.slices, job.slice_seconds),
     }
     task = tasks[job.task]()
     if job.runner == "here":
