@@ -1,7 +1,7 @@
 """Speed and mixing of random walks: against other ways to walk, other kernels, and on a neuron.
 
-Times are process CPU seconds, the least of several repeats in which everything that is compared
-takes turns. Without a choice of parts all three are measured.
+Times are process CPU seconds, the least of several repeats in which all that is compared takes
+turns. Without a choice of parts all three are measured.
 
     python tests/benchmarks/random_walk.py [--speed] [--evaluations] [--neuron] [--repeats 5]
         [--json figures.json]
@@ -36,6 +36,7 @@ DTYPES = ("float32", "float64")
 ITERATIONS = {1: 100_000, 64: 8_000, 1024: 500}
 SERIES_ITERATIONS = 1_000
 STEP = 0.1
+LARGEST_CHUNK = 256
 #: Least ratios to the three peers at 1024 particles, by dimension.
 GOALS = {10: (500.0, 0.8, 0.5), 40: (700.0, 1.2, 0.9)}
 AIM_OF_NUMPY = 1.2
@@ -63,11 +64,6 @@ def take_turns(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str
             if turn:
                 least[name] = min(least[name], taken)
     return least
-
-
-def lanes(particles: int) -> int:
-    """Return the chunk that suits so many particles."""
-    return min(256, particles)
 
 
 def verdict(reached: float, goal: float) -> str:
@@ -98,7 +94,7 @@ def speed(repeats: int) -> list[dict[str, Any]]:
                     str(dimension),
                     str(particles),
                     dtype,
-                    str(lanes(particles)),
+                    str(min(LARGEST_CHUNK, particles)),
                     *(f"{rate / 1e3:,.{1 if rate < 1e4 else 0}f}" for rate in rates),
                     f"{rates[0] / rates[1]:,.0f}",
                     f"{rates[0] / rates[2]:.2f}",
@@ -125,7 +121,7 @@ def _rates(
     }
     for dtype in DTYPES:
         walk = RandomWalk(
-            ball.evaluator(dtype, chunk=lanes(particles)),
+            ball.evaluator(dtype, chunk=min(LARGEST_CHUNK, particles)),
             ball.constraints,
             kernel="self_loop",
             n_iterations=iterations,
