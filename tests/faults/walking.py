@@ -70,7 +70,7 @@ def walk_long(particles: int, iterations: int, directory: str) -> None:
     told = {
         "peak_kilobytes": peak.ru_maxrss,
         "seconds": peak.ru_utime + peak.ru_stime,
-        "iterations": int(result.particles_frame()["iterations"].sum()),
+        "iterations": sum(result.particles_frame()["iterations"].tolist()),
     }
     sys.stdout.write(json.dumps(told) + "\n")
 

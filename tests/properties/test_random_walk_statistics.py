@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,8 @@ def p_values(region: AnalyticRegion, x: np.ndarray) -> dict[str, float]:
     found["squared radius"] = float(2 * stats.norm.sf(abs(score)))
     ranked = projections(region, exact)
     for name, values in projections(region, x).items():
-        found[f"ranks {name}"] = float(stats.ks_2samp(values, ranked[name], method="asymp").pvalue)
+        compared: Any = stats.ks_2samp(values, ranked[name], method="asymp")
+        found[f"ranks {name}"] = float(compared.pvalue)
     if isinstance(region, Box):
         near = int((np.minimum(x, 1.0 - x) < EDGE).sum())
         found["mass near the faces"] = float(
@@ -215,7 +217,7 @@ def test_redrawing_avoids_the_faces_as_much_as_it_must(
     evaluator = FeatureEvaluator(lambda values: {"x": values["x"]}, space, chunk=256)
     walk = RandomWalk(
         evaluator,
-        [Constraint("x", upper=2.0)],
+        (Constraint("x", upper=2.0),),
         kernel=kernel,
         n_iterations=4000,
         max_step_size=0.2,

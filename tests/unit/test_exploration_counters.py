@@ -88,7 +88,7 @@ def test_normal_numbers_have_the_normal_law(normals: tuple[np.ndarray, np.ndarra
             assert abs(np.mean(values**order) - exact) < 4.5 * error, order
         for beyond in (2.0, 3.0, 4.0):
             count = int((np.abs(values) > beyond).sum())
-            assert stats.binomtest(count, NUMBER, 2 * stats.norm.sf(beyond)).pvalue > 1e-4
+            assert stats.binomtest(count, NUMBER, 2 * float(stats.norm.sf(beyond))).pvalue > 1e-4
 
 
 def test_the_two_of_a_pair_are_independent(normals: tuple[np.ndarray, np.ndarray]) -> None:
