@@ -35,8 +35,27 @@ assert progress(learning)[1][-1] < progress(free_slot)[1][-1]
 assert np.allclose(rows["runtime"], 10 ** rows["x1"])
 assert same
 """,
+    "03_random_walk": """
+assert (targets["violation"] <= 0).all()
+assert share < 0.02
+assert table.loc["acceptance", "older law"] > 0.85
+assert table.loc["acceptance", "default"] < 0.5
+assert table.loc["mean explored range", "default"] > 1.3 * table.loc["mean explored range"].min()
+assert same
+assert result.states.shape == (1000, 64, 7)
+assert frame["multiplicity"].sum() == 64_000
+assert inside(region.box.to_unit(np.array([space.pack(p) for p in unlike]))).all()
+assert components.count == 1
+assert (abs(means["walk"] - means.iloc[:, 1]) < 5 * means["standard error"]).all()
+assert abs(volume.volume - fraction) < 4 * np.hypot(volume.standard_error, fraction_error)
+assert 0 < rich.num_rows < view.rows == len(frame)
+assert chains.sizes == {"iteration": 1000, "particle": 64}
+assert found > 10 * per_1000
+assert np.allclose(shares["weighted"], shares["states"])
+""",
 }
-FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4}
+FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4, "03_random_walk": 6}
+LONG = {"03_random_walk"}
 
 
 @pytest.fixture(params=CLAIMS)
@@ -74,6 +93,10 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "page", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in CLAIMS], indirect=True
+)
 def test_the_notebook_runs_and_keeps_its_promises(page: Path, own_folders: Path) -> None:
     notebook = nbformat.read(page, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(CLAIMS[page.stem]))
@@ -98,9 +121,10 @@ def code_blocks(page: Path) -> str:
     return "\n".join(lines)
 
 
-def test_the_page_on_extending_runs_and_keeps_its_promises(own_folders: Path) -> None:
-    program = own_folders / "extending.py"
-    program.write_text(code_blocks(FOLDER / "extending.md"), encoding="utf-8")
+@pytest.mark.parametrize("name", ["extending", "from_isf"])
+def test_the_program_on_a_page_runs_and_keeps_its_promises(name: str, own_folders: Path) -> None:
+    program = own_folders / f"{name}.py"
+    program.write_text(code_blocks(FOLDER / f"{name}.md"), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, program.name],
         cwd=own_folders,
