@@ -44,11 +44,18 @@ def read_seed_points(space: ParameterSpace, given: Any) -> np.ndarray:
             f"The seed points have the shape {theta.shape}; give at least one row of "
             f"{', '.join(space.names)}."
         )
+    whole = [parameter.integer or parameter.choices is not None for parameter in space.free]
+    ranges = list(zip(space.names, space.lower, space.upper, whole, strict=True))
     for number, row in enumerate(theta):
-        for name, value, low, high in zip(space.names, row, space.lower, space.upper, strict=True):
+        for value, (name, low, high, is_whole) in zip(row.tolist(), ranges, strict=True):
             if not low <= value <= high:
                 raise ParameterError(
                     f"Seed point {number}: {name} = {value:g} is not between {low:g} and {high:g}; "
                     "correct it, or widen the range."
+                )
+            if is_whole and value != round(value):
+                raise ParameterError(
+                    f"Seed point {number}: {name} = {value:g} is no whole number; give one (of a "
+                    "choice its place in the list)."
                 )
     return theta

@@ -210,21 +210,22 @@ class RandomWalk:
     @functools.cached_property
     def program(self) -> LaneProgram:
         """The compiled walk."""
-        return shared_program(
-            self.region,
-            self.chosen_kernel,
-            self.course,
-            self.evaluator.chunk,
-            self.max_suggestions,
-            StepTuning(
+        tune = None
+        if self.tuned:
+            tune = StepTuning(
                 self.target_acceptance,
                 largest=largest_step(self.region.box.dimension),
                 smallest=self.min_step_size,
                 ratio=self.step_ratio,
             )
-            if self.tuned
-            else None,
-        )
+        parts = (self.region, self.chosen_kernel, self.course, self.evaluator.chunk)
+        parts = (*parts, self.max_suggestions, tune)
+        try:
+            hash(parts)
+        except TypeError:
+            # A simulator that holds arrays cannot be compared with others.
+            return LaneProgram(*parts)
+        return shared_program(*parts)
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled programs are rebuilt on the other side.

@@ -476,6 +476,17 @@ def test_seed_points_that_are_none_are_refused(given: Any, message: str) -> None
         fixed().run(given)
 
 
+def test_seed_points_between_whole_numbers_are_refused() -> None:
+    space = ParameterSpace(
+        [Parameter("n", lower=1, upper=5, integer=True), Parameter("c", choices=["a", "b"])]
+    )
+    evaluator = FeatureEvaluator(lambda values: values["n"] + values["c"], space)
+    given = RandomWalk(evaluator, (Constraint("features", upper=9.0),), n_iterations=2)
+    for theta, name in (([2.5, 0.0], "n = 2.5"), ([2.0, 0.5], "c = 0.5")):
+        with pytest.raises(ParameterError, match=f"{name} is no whole number"):
+            given.run(theta)
+
+
 # ---------------------------------------------------------------------- kinds of parameters
 
 
@@ -635,6 +646,31 @@ def test_linear_algebra_in_many_lanes_does_not_hang() -> None:
     result = given.run(CENTRE, particles=500)
     found = given.evaluator.model_features(result.states[-1])
     np.testing.assert_allclose(result.feature("sum")[-1], found["sum"], rtol=1e-9)
+
+
+@dataclasses.dataclass
+class Scaled:
+    """A simulator that cannot be hashed."""
+
+    scales: np.ndarray
+
+    def __call__(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {"size": jnp.sum(jnp.abs(values["x"] * jnp.asarray(self.scales)))}
+
+
+def test_a_simulator_may_hold_arrays() -> None:
+    sizes = []
+    for scale in (1.0, 2.0):
+        evaluator = FeatureEvaluator(Scaled(np.full(3, scale)), SQUARE, chunk=4)
+        given = RandomWalk(
+            evaluator, (Constraint("size", upper=9.0),), n_iterations=9, max_step_size=0.1
+        )
+        result = given.run(CENTRE)
+        np.testing.assert_allclose(
+            result.feature("size"), 3 * scale * np.abs(result.states[:, :, 0])
+        )
+        sizes.append(result.feature("size"))
+    assert (sizes[0] != sizes[1]).all()
 
 
 # ---------------------------------------------------------------------- refusals
