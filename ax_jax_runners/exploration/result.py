@@ -15,7 +15,7 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.evaluation.features import leaf_names
 from ax_jax_runners.exploration.archive import ArchiveView
 from ax_jax_runners.exploration.rows import ChainRows, chain_rows
-from ax_jax_runners.exploration.segment import Segment, concatenate
+from ax_jax_runners.exploration.segment import Segment, concatenate, nothing
 from ax_jax_runners.exploration.state import FINISHED, STALLED, STATUSES, WalkState
 
 if TYPE_CHECKING:
@@ -253,8 +253,8 @@ class Dense:
         def extended(values: np.ndarray) -> np.ndarray:
             if len(values) >= count:
                 return values[:count]
-            empty = np.nan if np.issubdtype(values.dtype, np.inexact) else 0
-            missing = np.full((count - len(values), *values.shape[1:]), empty, values.dtype)
+            shape = (count - len(values), *values.shape[1:])
+            missing = np.full(shape, nothing(values.dtype), values.dtype)
             return np.concatenate([values, missing])
 
         features = {name: extended(values) for name, values in self.features.items()}
@@ -277,8 +277,8 @@ def _expanded(
     rows = int(row.max()) + 1 if len(row) else 0
 
     def spread(values: np.ndarray) -> np.ndarray:
-        empty = np.nan if np.issubdtype(values.dtype, np.inexact) else 0
-        dense = np.full((rows, count, *values.shape[1:]), empty, values.dtype)
+        shape = (rows, count, *values.shape[1:])
+        dense = np.full(shape, nothing(values.dtype), values.dtype)
         dense[row, lane[source]] = values[source]
         return dense
 

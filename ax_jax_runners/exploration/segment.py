@@ -108,10 +108,10 @@ class SegmentBuilder:
             return None
         for lane in np.flatnonzero(self._done < self._rows).tolist():
             for leaf in self._leaves:
-                leaf[self._done[lane] :, ..., lane] = _nothing(leaf.dtype)
+                leaf[self._done[lane] :, ..., lane] = nothing(leaf.dtype)
         for lane in np.flatnonzero(self._first > 0).tolist():
             for leaf in self._leaves:
-                leaf[: self._first[lane], ..., lane] = _nothing(leaf.dtype)
+                leaf[: self._first[lane], ..., lane] = nothing(leaf.dtype)
         unit, violation, features, moves, suggestions = jax.tree.unflatten(self._tree, self._leaves)
         return Segment(
             self._start, self._thin, self._done, unit, violation, features, moves, suggestions
@@ -139,7 +139,10 @@ class SegmentBuilder:
             moved[row, at.start + lane] = np.moveaxis(leaf, -1, 1)[tick, lane]
 
 
-def _nothing(dtype: Any) -> Any:
+def nothing(dtype: Any) -> Any:
+    """Return what stands where a particle has no row: NaN, or 0 where there is no NaN."""
+    if np.issubdtype(dtype, np.complexfloating):
+        return complex(np.nan, np.nan)
     return np.nan if np.issubdtype(dtype, np.inexact) else 0
 
 
