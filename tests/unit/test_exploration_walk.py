@@ -181,7 +181,7 @@ def test_a_walk_that_is_interrupted_at_each_checkpoint_comes_to_the_same_end(
             continue
     else:
         pytest.fail("never came to an end")
-    assert saves >= 31 // 7
+    assert saves >= max(result.particles_frame()["iterations"].tolist()) // 7
     assert bits(result) == expected
 
 
