@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ax_jax_runners import problems
+from ax_jax_runners import Campaign, Store, problems
 from ax_jax_runners.campaign.settings import read_settings
 from ax_jax_runners.cli.app import app
 from ax_jax_runners.errors import ConfigurationError, ParameterError
 from ax_jax_runners.problems.exploring import FURTHER_SEED_POINTS
 from ax_jax_runners.problems.neurons import HodgkinHuxley
+from ax_jax_runners.runners import decode_outcomes
 from ax_jax_runners.tasks import FeatureTask, RandomWalkTask, task_identity
 from ax_jax_runners.tasks.keys import arm_keys
 
@@ -40,28 +41,16 @@ def test_all_seed_points_of_the_explorer_are_inside():
     assert isinstance(task, RandomWalkTask)
     assert (task.evaluations, task.particles, task.slices) == (32_000, 64, 8)
     assert len(task.seed_points) == 3
-    assert task.walk.region.inside(np.array(task.seed_points)).all()
+    arm = {"max_step_size": 0.1, "step_ratio": 1.0, "kernel": "self_loop", "adapt": False}
+    # A walk that begins outside would be refused.
+    task.begin(
+        [{**arm, "seed_point": i} for i in range(3)], arm_keys(0, [(i, 0) for i in range(3)])
+    )
     assert problems.get("neuron-explore").objective in task.outputs
     # They are far from each other: in some parameter by half of its range.
     unit = task.walk.region.box.to_unit(np.array(task.seed_points))
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(unit[i] - unit[j]).max() > 0.4
-
-
-def test_a_small_exploration_gives_what_is_asked_for():
-    task = problems.build("neuron-explore", **SMALL)
-    arm = {"max_step_size": 0.1, "step_ratio": 1.0, "kernel": "self_loop", "adapt": False}
-    state = task.begin([arm], arm_keys(0, [(0, 0)]))
-    for _ in range(2):
-        state = task.advance(state)
-    (report,) = task.progress(state)
-    assert report.done
-    assert set(report.outputs) == set(task.outputs)
-    states = report.arrays["unit_states"]
-    assert states.shape == (24, 4, 7)
-    assert states.dtype == np.float32
-    moved = task.walk.region.box.to_theta(states[-1].astype(float))
-    assert (task.walk.region.violations(moved) <= 1e-3).all()
 
 
 @pytest.mark.parametrize(
@@ -151,6 +140,18 @@ def test_a_campaign_file_explores_and_goes_on(tmp_path: Path, monkeypatch: pytes
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["counts"] == {"COMPLETED": 2}
+    task = problems.build("neuron-explore", **SMALL)
+    store = Store.open("sqlite:///campaigns.db")
+    trial = Campaign.load("cells", store=store).experiment.trials[0]
+    (outcome,) = decode_outcomes(trial.run_metadata).values()
+    assert set(outcome.outputs) == set(task.outputs)
+    assert store.files is not None
+    arrays = store.files.read_arrays(outcome.artifacts["unit_states"])
+    store.close()
+    states = arrays["unit_states"]
+    assert states.shape == (24, 4, 7)
+    assert states.dtype == np.float32
+    assert ((arrays["violations"] <= 0) & (states > 0).all(-1) & (states < 1).all(-1)).all()
     again = CliRunner().invoke(app, ["resume", "cells", "--trials", "3", "--json"])
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout)["counts"] == {"COMPLETED": 3}

@@ -53,11 +53,10 @@ def arm_of(kernel="self_loop", step=0.3, ratio=0.5, seed=0, adapt=False):
 
 
 TASK = task_of()
-# The second is adaptive with a full matrix, the third with a diagonal.
 ARMS = [
     arm_of("hit_and_run", step=0.8),
     arm_of("self_loop", seed=1, adapt=True),
-    arm_of("reflect", step=0.2, adapt=True),
+    arm_of("reflect", step=0.2),
     arm_of("self_loop", step=0.1, ratio=0.0),
 ]
 
@@ -200,6 +199,23 @@ def test_the_number_of_slices_does_not_matter(thin):
         same_bits(one.arrays, other.arrays)
         assert one.outputs == other.outputs
         assert len(one.arrays["violations"]) == TICKS // thin
+
+
+@pytest.mark.slow
+def test_nor_does_it_with_every_kernel_that_adapts():
+    # Reflection learns a diagonal, the others a matrix.
+    arms = [arm_of(kernel, step=0.4, adapt=True) for kernel in ISOTROPIC]
+    walk = walk_of(warm_up=60)
+    whole, parts = task_of(walk, slices=1), task_of(walk, slices=9)
+    straight = whole.progress(finished(whole, arms))
+    state = template = parts.begin(arms, KEYS[:3])
+    for _ in range(9):
+        state = thaw(freeze(parts.advance(state)), template)
+    longer = task_of(walk, evaluations=PARTICLES * 250, slices=1)
+    ends = longer.progress(finished(longer, arms))
+    for one, other, end in zip(straight, parts.progress(state), ends, strict=True):
+        same_bits(one.arrays, other.arrays)
+        same_bits(parts.extend(other.arrays, longer.evaluations).arrays, end.arrays)
 
 
 def test_a_thinned_walk_is_every_third_state_of_the_other():
