@@ -19,7 +19,7 @@ from ax_jax_runners.errors import ConfigurationError, TaskChanged, TaskNotBound
 from ax_jax_runners.files import FileStore
 from ax_jax_runners.tasks import Progress, UnboundTask
 from tests.contract.cases import ERRORS, REPORTS, TASKS, WALKS, Faulty
-from tests.contract.conftest import RunnerCase
+from tests.contract.combining import RunnerCase
 from tests.contract.driving import complete, deploy, finish, plain, poll, record, results, values
 
 
