@@ -9,110 +9,23 @@ of n faces.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import jax.numpy as jnp
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration.course import Course
+from ax_jax_runners.exploration.hit_and_run import HitAndRun
+from ax_jax_runners.exploration.noise import Noise
+from ax_jax_runners.exploration.proposals import (
+    Allowance,
+    Kernel,
+    Suggestion,
+    movement,
+    one_each,
+)
 from ax_jax_runners.exploration.state import Line, WalkState
-
-#: Says which proposals (k, P) may be evaluated after the points of a state.
-Allowance = Callable[[WalkState, Array], Array]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Random numbers of one tick for C candidates of P particles.
-
-    Attributes:
-        normals: (C, k, P), standard normal.
-        uniforms: (2, C, P), uniform on [0, 1).
-    """
-
-    normals: Array
-    uniforms: Array
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What a kernel proposes in one tick.
-
-    Attributes:
-        proposal: (k, P).
-        admissible: (P,) bool: whether it may be evaluated.
-        count: (P,), suggestions that it took.
-        line: The move that it belongs to, for the hit-and-run kernel.
-    """
-
-    proposal: Array
-    admissible: Array
-    count: Array
-    line: Any = None
-
-
-class Kernel(Protocol):
-    """A law of proposals; frozen and without state of its own.
-
-    Attributes:
-        name: What a user calls it.
-        candidates: Proposals drawn in one tick.
-        lockstep: Whether every tick completes an iteration.
-        uniform: Whether it samples the region uniformly.
-        diagonal: Whether only axis-parallel shapes keep its proposals symmetric.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def candidates(self) -> int: ...
-
-    @property
-    def lockstep(self) -> bool: ...
-
-    @property
-    def uniform(self) -> bool: ...
-
-    @property
-    def diagonal(self) -> bool: ...
-
-    def suggest(
-        self, state: WalkState, noise: Noise, course: Course, allows: Allowance
-    ) -> Suggestion:
-        """Propose one point for every particle."""
-        ...
-
-    def settle(
-        self, state: WalkState, suggestion: Suggestion, inside: Array
-    ) -> tuple[Array, Line | None]:
-        """Say which iterations (P,) are over, and what remains of those that are not."""
-        ...
-
-
-def direction(state: WalkState, normals: Array) -> Array:
-    """Return isotropic unit vectors (k, P), or those shaped by the state's factor."""
-    length = jnp.sqrt(jnp.sum(normals * normals, axis=0))
-    # One pair of normal numbers in 2**24 is (0, 0): no step, rather than none for ever.
-    unit = normals / jnp.where(length > 0, length, 1)
-    if state.factor is None:
-        return unit
-    if state.factor.ndim == 2:
-        return state.factor * unit
-    return jnp.sum(state.factor * unit[None], axis=1)
-
-
-def movement(state: WalkState, normals: Array, uniforms: Array, course: Course) -> Array:
-    """Return steps (k, P): of uniform size between the smallest and the largest."""
-    size = state.step[0] + uniforms * (state.step[1] - state.step[0])
-    return course.steer(state.unit, direction(state, normals) * size)
-
-
-def _one(state: WalkState) -> Array:
-    return jnp.ones(state.tick.shape, dtype=jnp.uint32)
 
 
 @dataclass(frozen=True)
@@ -131,7 +44,7 @@ class SelfLoop:
         """Propose the point one step away."""
         step = movement(state, noise.normals[0], noise.uniforms[0, 0], course)
         proposal = state.unit + step
-        return Suggestion(proposal, allows(state, proposal), _one(state))
+        return Suggestion(proposal, allows(state, proposal), one_each(state))
 
     def settle(
         self, state: WalkState, suggestion: Suggestion, inside: Array
@@ -161,7 +74,7 @@ class Reflect:
         step = movement(state, noise.normals[0], noise.uniforms[0, 0], course)
         beyond = state.unit + step
         proposal = jnp.abs(beyond - 2 * jnp.round(beyond / 2))
-        return Suggestion(proposal, allows(state, proposal), _one(state))
+        return Suggestion(proposal, allows(state, proposal), one_each(state))
 
     def settle(
         self, state: WalkState, suggestion: Suggestion, inside: Array
@@ -204,70 +117,6 @@ class Redraw:
     ) -> tuple[Array, Line | None]:
         """An iteration is over when a proposal was evaluated."""
         return suggestion.admissible, None
-
-
-@dataclass(frozen=True)
-class HitAndRun:
-    """A point of the chord through the particle, from a bracket that shrinks until it is inside.
-
-    The direction is random, the bracket is the chord of the search box or, with a largest step
-    size, an interval of that length laid at random over the particle. A point that is outside
-    becomes the bracket's end on its side (the shrinking of slice sampling, Neal 2003), which keeps
-    the uniform law on regions of any shape.
-    """
-
-    name: str = "hit_and_run"
-    candidates: int = 1
-    lockstep: bool = False
-    uniform: bool = True
-    diagonal: bool = False
-
-    def suggest(
-        self, state: WalkState, noise: Noise, course: Course, allows: Allowance
-    ) -> Suggestion:
-        """Propose a point of the bracket; a new move begins with a new direction."""
-        line = self._line(state, noise)
-        where = line.lower + noise.uniforms[0, 0] * (line.upper - line.lower)
-        proposal = state.unit + where * line.direction
-        return Suggestion(
-            proposal,
-            allows(state, proposal),
-            _one(state),
-            Line(
-                line.direction,
-                jnp.where(where < 0, where, line.lower),
-                jnp.where(where < 0, line.upper, where),
-                line.open,
-            ),
-        )
-
-    def settle(
-        self, state: WalkState, suggestion: Suggestion, inside: Array
-    ) -> tuple[Array, Line | None]:
-        """An iteration is over at an inside point, or when the bracket has shrunk to nothing."""
-        line = suggestion.line
-        resolution = 4 * jnp.finfo(state.unit.dtype).eps
-        length = jnp.sqrt(jnp.sum(line.direction**2, axis=0))
-        complete = inside | ((line.upper - line.lower) * length < resolution)
-        return complete, Line(line.direction, line.lower, line.upper, ~complete)
-
-    def _line(self, state: WalkState, noise: Noise) -> Line:
-        new = direction(state, noise.normals[0])
-        slope = jnp.where(new == 0, jnp.finfo(new.dtype).tiny, new)
-        to_zero, to_one = -state.unit / slope, (1 - state.unit) / slope
-        longest = state.step[1]
-        start = -noise.uniforms[1, 0] * longest
-        lower = jnp.maximum(jnp.max(jnp.minimum(to_zero, to_one), axis=0), start)
-        upper = jnp.minimum(jnp.min(jnp.maximum(to_zero, to_one), axis=0), start + longest)
-        old = state.line
-        if old is None:
-            return Line(new, lower, upper, jnp.ones_like(lower, dtype=bool))
-        return Line(
-            jnp.where(old.open, old.direction, new),
-            jnp.where(old.open, old.lower, lower),
-            jnp.where(old.open, old.upper, upper),
-            jnp.ones_like(old.open),
-        )
 
 
 KERNELS: dict[str, Kernel] = {

@@ -20,9 +20,11 @@ from jax import Array, lax
 
 from ax_jax_runners.evaluation.programs import holds_solvers
 from ax_jax_runners.exploration.adaptation import StepTuning, learn
-from ax_jax_runners.exploration.counters import normal_pair, threefry, uniform
+from ax_jax_runners.exploration.counters import threefry
 from ax_jax_runners.exploration.course import Course
-from ax_jax_runners.exploration.kernels import Kernel, Noise
+from ax_jax_runners.exploration.noise import Noise, draw_noise
+from ax_jax_runners.exploration.proposals import Kernel
+from ax_jax_runners.exploration.recording import Record, blank_record, write_row
 from ax_jax_runners.exploration.region import Region
 from ax_jax_runners.exploration.state import AIM_REACHED, RUNNING, STALLED, WalkState
 
@@ -34,28 +36,6 @@ _MOST_TICKS = 32
 _MOST_ITERATIONS = 2**31 - 1
 #: The second word of the counter of a stochastic simulator's keys; proposals count from 0.
 _EVALUATION = np.uint32(2**31)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Record:
-    """R rows of what a call recorded, the row axis first and the particle axis last.
-
-    Attributes:
-        unit: (R, k, P).
-        violation: (R, P).
-        features: The simulator's structure, (R, ..., P).
-        moves: (R, P) int32, moves so far.
-        suggestions: (R, P) uint32, suggestions so far.
-        complete: (R, P) bool, whether an iteration ended here; None where every row ends one.
-    """
-
-    unit: Any
-    violation: Any
-    features: Any
-    moves: Any
-    suggestions: Any
-    complete: Any
 
 
 @dataclass(frozen=True)
@@ -130,35 +110,6 @@ class LaneProgram:
         return jax.jit(evaluate)
 
     # ------------------------------------------------------------------ one tick
-
-    def _noise(self, state: WalkState, ticks: int) -> tuple[Array, Array]:
-        """Draw the numbers of the next ticks, with a leading axis of them, two in each element.
-
-        The elements are complex: of two arrays of real ones each would compute the cipher anew.
-        They are single precision for every walk, so that most fit into a vector register.
-        """
-        count, k = self.kernel.candidates, self.region.box.dimension
-        pairs = (k + 1) // 2
-        shape = (ticks, count, pairs + 1, self.lanes)
-        tick = state.tick + jnp.arange(ticks, dtype=jnp.uint32)[:, None]
-        number = jnp.arange(count * (pairs + 1), dtype=jnp.uint32).reshape(count, pairs + 1)
-        first, second = threefry(
-            (state.key[0], state.key[1]),
-            (
-                jnp.broadcast_to(tick[:, None, None], shape),
-                jnp.broadcast_to(number[None, :, :, None], shape),
-            ),
-        )
-        normals = lax.complex(*normal_pair(first[:, :, :pairs], second[:, :, :pairs]))
-        return normals, lax.complex(uniform(first[:, :, pairs]), uniform(second[:, :, pairs]))
-
-    def _drawn(self, normals: Array, uniforms: Array) -> Noise:
-        """Return the numbers of one tick."""
-        paired = jnp.concatenate([normals.real, normals.imag], axis=1)
-        return Noise(
-            paired[:, : self.region.box.dimension].astype(self.dtype),
-            jnp.stack([uniforms.real, uniforms.imag]).astype(self.dtype),
-        )
 
     def _tick(self, state: WalkState, noise: Noise, active: Array) -> tuple[WalkState, Array]:
         """Make one suggestion for every active lane; say which iterations it completed."""
@@ -243,10 +194,9 @@ class LaneProgram:
         """Compiled (state, target, thin, last_tick) -> (state, record).
 
         Every running particle goes on to the iteration ``target``, or to the tick ``last_tick``, or
-        until it stops, at most as
-        far as the record has room: ``rows * thin`` iterations of a kernel in lockstep, ``rows``
-        ticks of another. A kernel in lockstep records every ``thin``-th iteration of the call, the
-        others every tick.
+        until it stops, at most as far as the record has room: ``rows * thin`` iterations of a
+        kernel in lockstep, ``rows`` ticks of another. A kernel in lockstep records every
+        ``thin``-th iteration of the call, the others every tick.
         """
         return jax.jit(functools.partial(self._walk, learning=False))
 
@@ -273,17 +223,7 @@ class LaneProgram:
         ticks = int(np.clip(_NOISE_BYTES // each, 1, _MOST_TICKS))
         lockstep = self.kernel.lockstep
 
-        def row(leaf: Array) -> Array:
-            return jnp.zeros((self.rows, *leaf.shape), leaf.dtype)
-
-        empty = Record(
-            row(state.unit),
-            row(state.violation),
-            jax.tree.map(row, state.features),
-            row(state.moves),
-            row(state.suggestions),
-            None if lockstep else jnp.zeros((self.rows, self.lanes), dtype=bool),
-        )
+        empty = blank_record(state, self.rows, lockstep=lockstep)
         # Not more than an int32 counts, however thin.
         limit = self.rows * (jnp.minimum(thin, _MOST_ITERATIONS // self.rows) if lockstep else 1)
 
@@ -297,28 +237,25 @@ class LaneProgram:
 
         def block(carry: Any) -> Any:
             start, state, record = carry
-            normals, uniforms = self._noise(state, ticks)
+            drawn = draw_noise(state, ticks, self.kernel.candidates, k)
 
             def body(i: Array, carry: Any) -> Any:
                 state, record = carry
                 active = is_active(state) & (start + i < limit)
-                drawn = self._drawn(normals[i], uniforms[i])
-                after, complete = self._tick(state, drawn, active)
+                noise = drawn.of_tick(i, k, self.dtype)
+                after, complete = self._tick(state, noise, active)
                 if learning and half is not None:
-                    after = learn(
-                        state,
-                        after,
-                        complete,
-                        half,
-                        tune=self.tune,
-                    )
+                    after = learn(state, after, complete, half, tune=self.tune)
                 # A row is written until its last tick: no branch is needed.
                 place = (start + i) // (thin if lockstep else 1)
-                return after, _write(record, place, after, None if lockstep else complete)
+                return after, write_row(record, place, after, None if lockstep else complete)
 
             # Rows are written at every tick, so there must not be more ticks than rows; and a tick
             # that nobody makes would cost an evaluation.
-            missing = jnp.max(jnp.where(is_active(state), target - state.iteration, 0))
+            left = jnp.minimum(
+                (target - state.iteration).astype(jnp.uint32), last_tick - state.tick
+            )
+            missing = jnp.max(jnp.where(is_active(state), left, 0)).astype(jnp.int32)
             steps = jnp.minimum(ticks, jnp.minimum(limit - start, missing))
             state, record = lax.fori_loop(0, steps, body, (state, record))
             return start + steps, state, record
@@ -338,17 +275,3 @@ def shared_program(
 ) -> LaneProgram:
     """Return the program of these parts; walks with equal ones share what was compiled."""
     return LaneProgram(region, kernel, course, lanes, max_suggestions, tune)
-
-
-def _write(record: Record, place: Array, state: WalkState, complete: Array | None) -> Record:
-    def put(rows: Array, leaf: Array) -> Array:
-        return lax.dynamic_update_index_in_dim(rows, leaf, place, 0)
-
-    return Record(
-        put(record.unit, state.unit),
-        put(record.violation, state.violation),
-        jax.tree.map(put, record.features, state.features),
-        put(record.moves, state.moves),
-        put(record.suggestions, state.suggestions),
-        None if complete is None else put(record.complete, complete),
-    )

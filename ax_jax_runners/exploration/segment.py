@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ax_jax_runners.exploration.program import Record
+from ax_jax_runners.exploration.recording import Record
 
 
 @dataclass(frozen=True)

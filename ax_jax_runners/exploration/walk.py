@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.evaluation import FeatureEvaluator
@@ -19,8 +17,10 @@ from ax_jax_runners.evaluation.constraints import Constraint
 from ax_jax_runners.evaluation.fingerprint import Fingerprint
 from ax_jax_runners.exploration.adaptation import Stage, StepTuning, largest_step, stages
 from ax_jax_runners.exploration.course import Course, read_course
-from ax_jax_runners.exploration.kernels import Kernel, choose_kernel
+from ax_jax_runners.exploration.kernels import choose_kernel
+from ax_jax_runners.exploration.options import check_options, check_whole, read_numbers
 from ax_jax_runners.exploration.program import LaneProgram, shared_program
+from ax_jax_runners.exploration.proposals import Kernel
 from ax_jax_runners.exploration.region import Region
 from ax_jax_runners.exploration.seeds import read_seed_points
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 #: The largest step of a directed walk to which none is given, in units of the search box.
 DIRECTED_STEP = 0.02
-_SEED_LIMIT = 2**32
-#: Iterations are counted in an int32.
-_ITERATION_LIMIT = 2**31
 
 
 @dataclass(frozen=True)
@@ -115,41 +112,8 @@ class RandomWalk:
         object.__setattr__(self, "constraints", region.constraints)
         object.__setattr__(self, "params_to_explore", region.params_to_explore)
         if self.aim_params is not None:
-            object.__setattr__(self, "aim_params", _numbers("aim_params", self.aim_params))
-        for name, least in (
-            ("n_iterations", 1),
-            ("max_suggestions", 1),
-            ("thin", 1),
-            ("checkpoint_every", 1),
-            ("concat_every_n_save", 2),
-            ("seed", 0),
-        ):
-            _check_whole(name, getattr(self, name), least)
-        if self.warm_up is not None:
-            _check_whole("warm_up", self.warm_up, 0)
-        for name, value, limit in (
-            ("seed", self.seed, _SEED_LIMIT),
-            ("n_iterations", self.n_iterations, _ITERATION_LIMIT),
-            ("warm_up", self.warm_up or 0, _ITERATION_LIMIT),
-            ("thin", self.thin, _ITERATION_LIMIT),
-        ):
-            if value >= limit:
-                raise ConfigurationError(f"{name} is {value}; give one below {limit}.")
-        if not isinstance(self.adapt, (bool, np.bool_)):
-            raise ConfigurationError(f"adapt is {self.adapt!r}; give True or False.")
-        share = self.target_acceptance
-        if not _is_number(share) or not 0.0 < share < 1.0:
-            raise ConfigurationError(
-                f"target_acceptance is {share!r}; give a share between 0 and 1."
-            )
-        if not _is_number(self.step_ratio) or not 0.0 <= self.step_ratio <= 1.0:
-            raise ConfigurationError(
-                f"step_ratio is {self.step_ratio!r}; give a share from 0 to 1."
-            )
-        _check_steps(self.min_step_size, self.max_step_size)
-        minutes = self.checkpoint_by_time
-        if minutes is not None and (not _is_number(minutes) or minutes <= 0):
-            raise ConfigurationError(f"checkpoint_by_time is {minutes!r}; give positive minutes.")
+            object.__setattr__(self, "aim_params", read_numbers("aim_params", self.aim_params))
+        check_options(self)
         # Both raise what is wrong with their options.
         choose_kernel(self.kernel, self.course, adapt=self.adapt)
         if self.kernel == "hit_and_run" and self.min_step_size > 0:
@@ -293,44 +257,9 @@ class RandomWalk:
         """
         from ax_jax_runners.exploration.expedition import Expedition
 
-        _check_whole("particles", particles, 1)
+        check_whole("particles", particles, 1)
         theta = read_seed_points(self.evaluator.space, seed_points)
         return Expedition(self, theta, particles).run(directory, progress=progress)
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ConfigurationError(f"{name} is {value!r}; give a whole number of at least {least}.")
-
-
-def _is_number(value: Any) -> bool:
-    """Say whether something is a finite real number."""
-    real = isinstance(value, (int, float, np.integer, np.floating))
-    return real and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _numbers(name: str, given: Any) -> dict[str, float]:
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(f"{name} is {given!r}; give values by parameter.")
-    wrong = [key for key, value in given.items() if not _is_number(value)]
-    if wrong:
-        raise ConfigurationError(
-            f"{name} has {wrong[0]} = {given[wrong[0]]!r}; give a finite number."
-        )
-    return {key: float(value) for key, value in given.items()}
-
-
-def _check_steps(smallest: Any, largest: Any) -> None:
-    for name, value in (("min_step_size", smallest), ("max_step_size", largest)):
-        if name == "max_step_size" and value is None:
-            continue
-        if not _is_number(value) or value < 0:
-            raise ConfigurationError(f"{name} is {value!r}; give a number of at least 0.")
-    if largest is not None and (largest <= 0 or largest < smallest):
-        raise ConfigurationError(
-            f"max_step_size is {largest} with a min_step_size of {smallest}; the largest step must "
-            "be positive and not below the smallest."
-        )
 
 
 def seed_sequence(seeds: int, particles: int) -> Sequence[tuple[int, int]]:
