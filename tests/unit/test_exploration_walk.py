@@ -318,7 +318,7 @@ EVERYWHERE = FeatureEvaluator(lambda values: {"one": 1.0 + 0.0 * values["x"]}, S
 ALL = (Constraint("one", upper=2.0),)
 
 
-@pytest.mark.parametrize("kernel", ["redraw", "hit_and_run"])
+@pytest.mark.parametrize("kernel", ["redraw", pytest.param("hit_and_run", marks=pytest.mark.slow)])
 def test_a_corner_stalls_a_walk_outwards_and_never_hangs_it(kernel: str) -> None:
     options: dict[str, Any] = {} if kernel == "hit_and_run" else {"max_step_size": 0.1}
     given = RandomWalk(
