@@ -7,7 +7,7 @@ BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 UNFINISHED := .venv/.unfinished
-QUICK := tests/unit tests/properties tests/packaging
+QUICK := tests/unit tests/properties
 
 # A name may exist without a usable interpreter behind it (pyenv), so each candidate is run.
 SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))

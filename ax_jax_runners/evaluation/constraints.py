@@ -203,6 +203,38 @@ class Violation:
         return worst
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """The logarithm of all violations together: what a search for a seed point minimises best.
+
+    ``log10(0.1 + sum of the positive violations)``, which is -1 where and only where every
+    constraint holds. The largest violation alone says nothing of the others, which a search mends
+    on its way.
+
+    Attributes:
+        constraints: At least one.
+    """
+
+    constraints: tuple[Constraint, ...]
+
+    def __post_init__(self) -> None:
+        """Check the constraints.
+
+        Raises:
+            ConfigurationError: None, or something else among them.
+        """
+        object.__setattr__(self, "constraints", Violation(self.constraints).constraints)
+
+    def __call__(self, features: Any) -> Array:
+        """Return the misfit, one scalar; traceable. Infinite where a feature is not finite.
+
+        Raises:
+            EvaluationError: A feature that the simulator does not return.
+        """
+        each = Violation(self.constraints).each(features).values()
+        return jnp.log10(0.1 + sum(jnp.maximum(value, 0.0) for value in each))
+
+
 def feature_of(features: Any, name: str) -> Any:
     """Return one feature by its name, or by its path through nested dicts.
 

@@ -7,7 +7,7 @@ of the search box is inside.
 from __future__ import annotations
 
 from ax_jax_runners.errors import ConfigurationError
-from ax_jax_runners.evaluation.constraints import Violation
+from ax_jax_runners.evaluation.constraints import Misfit, Violation
 from ax_jax_runners.exploration import RandomWalk
 from ax_jax_runners.problems.base import Problem
 from ax_jax_runners.problems.neurons import HodgkinHuxley
@@ -38,15 +38,17 @@ _DTYPES = ("float32", "float64")
 
 
 def build_finder(dtype: str = "float64") -> FeatureTask:
-    """The task of one neuron: its violation, which is at most 0 for a compatible one.
+    """The task of one neuron: misfit, and violation, which is at most 0 for a compatible one.
 
     Raises:
         ConfigurationError: Another dtype.
     """
     _check_dtype(dtype)
     neuron = HodgkinHuxley()
+    constraints = neuron.constraints
     return FeatureTask(
-        neuron.evaluator(dtype=dtype), outputs={"violation": Violation(neuron.constraints)}
+        neuron.evaluator(dtype=dtype),
+        outputs={"misfit": Misfit(constraints), "violation": Violation(constraints)},
     )
 
 
@@ -89,7 +91,7 @@ _FINDER = Problem(
     name="neuron-find",
     summary="Find a Hodgkin-Huxley neuron that fires as regular-spiking cells do",
     build=build_finder,
-    objective="-violation",
+    objective="-misfit",
     options={"dtype": "float64 (default) or float32"},
 )
 _EXPLORER = Problem(

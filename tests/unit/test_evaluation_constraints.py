@@ -13,7 +13,7 @@ import pytest
 import ax_jax_runners.evaluation as evaluation
 import ax_jax_runners.exploration as exploration
 from ax_jax_runners.errors import ConfigurationError, EvaluationError
-from ax_jax_runners.exploration import Constraint, Violation
+from ax_jax_runners.exploration import Constraint, Misfit, Violation
 
 
 @pytest.mark.parametrize(
@@ -182,3 +182,14 @@ def test_equal_targets_are_equal_and_hash_alike() -> None:
 def test_both_rooms_offer_the_same_names() -> None:
     assert evaluation.Constraint is exploration.Constraint
     assert evaluation.Violation is exploration.Violation
+
+
+def test_the_misfit_adds_what_is_violated_and_is_least_where_all_holds():
+    constraints = [Constraint("a", upper=1.0), Constraint("b", lower=0.0, sd=0.5)]
+    misfit = Misfit(constraints)
+    assert float(misfit({"a": 0.5, "b": 3.0})) == pytest.approx(-1.0)
+    assert float(misfit({"a": 3.0, "b": -1.0})) == pytest.approx(np.log10(0.1 + 2.0 + 2.0))
+    assert np.isinf(float(misfit({"a": np.nan, "b": 1.0})))
+    assert misfit == Misfit(tuple(constraints))
+    with pytest.raises(ConfigurationError, match="nothing"):
+        Misfit([])

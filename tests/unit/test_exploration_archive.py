@@ -445,6 +445,7 @@ def test_an_archive_that_was_forgotten_keeps_nobody_out(tmp_path: Path) -> None:
         assert len(archive.to_pandas()) == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_checkpoints_make_few_files(tmp_path: Path) -> None:
     most = 0
     with open_archive(tmp_path, concat_every=4) as archive:

@@ -26,9 +26,9 @@ SMALL = {"evaluations": 96, "particles": 4, "slices": 2, "seed_points": 1}
 def test_the_finder_minimises_the_violation_of_the_neurons_constraints():
     task = problems.build("neuron-find")
     assert isinstance(task, FeatureTask)
-    assert task.outputs == ("violation",)
+    assert task.outputs == ("misfit", "violation")
     assert task.space == HodgkinHuxley().space
-    assert problems.get("neuron-find").objective == "-violation"
+    assert problems.get("neuron-find").objective == "-misfit"
     points = [HodgkinHuxley().seed_point, *FURTHER_SEED_POINTS]
     far = {**points[0], "gNa": task.space.lower[task.space.names.index("gNa")]}
     state = task.begin([*points, far], arm_keys(0, [(i, 0) for i in range(4)]))

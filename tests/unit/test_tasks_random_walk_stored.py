@@ -220,6 +220,7 @@ def test_curves_have_a_point_for_every_slice(finished):
         assert [sem is None for _, _, sem in curves["rhat"]] == [True] * 6 + [False]
 
 
+@pytest.mark.slow
 def test_bad_steps_are_stopped_early_and_the_best_goes_on(store):
     ball = Ball(10)
     walk = RandomWalk(ball.evaluator("float32", chunk=64), ball.constraints, n_iterations=1)

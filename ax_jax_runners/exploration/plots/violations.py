@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 _BINS = 40
 
 
-def plot_violations(violations: ArrayLike) -> go.Figure:
+def plot_violations(violations: ArrayLike, *, points: str = "evaluations") -> go.Figure:
     """Histogram of the violation of evaluated points, and where inside ends.
 
     Args:
         violations: any shape; at most 0 inside. Infinite, NaN and the largest 1 % are only
             counted in the title.
+        points: What they are, in the plural.
 
     Raises:
         ConfigurationError: no finite violation.
@@ -57,7 +58,7 @@ def plot_violations(violations: ArrayLike) -> go.Figure:
             )
         )
     beyond = int((finite > edges[-1]).sum())
-    notes = [f"{values.size:,} evaluations"]
+    notes = [f"{values.size:,} {points}"]
     if beyond:
         notes.append(f"{beyond:,} above {edges[-1]:.3g} not shown")
     if values.size > finite.size:
@@ -66,7 +67,7 @@ def plot_violations(violations: ArrayLike) -> go.Figure:
     style_figure(figure, "Violation of the constraints", ", ".join(notes), height=420, width=860)
     figure.update_layout(
         xaxis={**AXIS, "title": "violation (at most 0: inside)"},
-        yaxis={**AXIS, "title": "evaluations"},
+        yaxis={**AXIS, "title": points, "type": "log"},
         legend={"x": 1.0, "y": 1.0, "xanchor": "right", "yanchor": "top"},
         bargap=0,
         barmode="overlay",
