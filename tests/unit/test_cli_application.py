@@ -130,7 +130,7 @@ def test_problems_lists_options_and_boxes() -> None:
     assert (f0["name"], f0["lower"], f0["upper"]) == ("f0", 80.0, 95.0)
     assert listed["touchstone"]["parameters"] is None
     assert "data" in listed["touchstone"]["needs"]
-    assert listed["neuron-find"]["objective"] == "-violation"
+    assert listed["neuron-find"]["objective"] == "-misfit"
     assert listed["neuron-explore"]["objective"] == "log10_jump_ess_per_1000"
     settings = {each["name"]: each for each in listed["neuron-explore"]["parameters"]}
     assert set(settings) == {"seed_point", "max_step_size", "step_ratio", "kernel", "adapt"}
