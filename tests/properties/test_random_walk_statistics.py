@@ -189,12 +189,14 @@ def test_the_uniform_distribution_stays(case: Case) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("case", SLOW, ids=str)
 def test_the_uniform_distribution_stays_with_every_kernel_on_every_region(case: Case) -> None:
     dimension = case.region.dimension
     iterations = 3000 if dimension > 10 else 1500
-    # Isotropic steps that are as short as the tube is thick take long from end to end.
-    iterations *= 10 if isinstance(case.region, Banana) and dimension > 5 else 1
+    if isinstance(case.region, Banana) and dimension > 5:
+        # Steps that are as short as the tube is thick take long from end to end.
+        iterations *= 3 if case.kernel == "hit_and_run" else 10
     check(case, particles=512 if dimension > 10 else 1024, iterations=iterations)
 
 
