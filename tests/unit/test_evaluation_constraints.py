@@ -103,7 +103,7 @@ def test_the_worst_constraint_counts() -> None:
 
 
 def test_an_array_without_names_is_called_features() -> None:
-    violation = Violation([Constraint("features", upper=2.0)])  # type: ignore[arg-type]
+    violation = Violation((Constraint("features", upper=2.0),))
     assert float(violation(jnp.array([1.0, 2.5]))) == 0.5
     with pytest.raises(EvaluationError, match="call it 'features'"):
         Violation((Constraint("rate", upper=2.0),))(jnp.ones(2))
@@ -171,10 +171,11 @@ def test_violations_of_something_else_are_refused(given: Any, found: str) -> Non
 
 
 def test_equal_targets_are_equal_and_hash_alike() -> None:
+    make: Any = Violation
     one, same = Constraint("f", upper=np.float32(2)), Constraint("f", upper=2)  # type: ignore[arg-type]
     assert one == same
-    assert hash(Violation((one,))) == hash(Violation([same]))  # type: ignore[arg-type]
-    assert Violation(one) == Violation((same,))  # type: ignore[arg-type]
+    assert hash(Violation((one,))) == hash(make([same]))
+    assert make(one) == Violation((same,))
     with pytest.raises(AttributeError):
         one.upper = 3.0  # type: ignore[misc]
 
