@@ -68,7 +68,9 @@ class RandomWalk:
             it goes on.
         params_to_explore: Parameters that vary; None: all free ones. The others stay at the seed
             point's values.
-        adapt: Whether the warm-up also learns the shape of the region, for proposals.
+        adapt: Whether the warm-up also learns the shape of the region, for proposals. What a
+            particle learned depends on where it was: in many dimensions (measured at 40) it takes
+            several thousand iterations until nothing of that is left in where it is.
         warm_up: Iterations of the warm-up; None: 200 where the step is tuned, 100 a parameter (at
             least 500) where the shape is learned, else 0.
         target_acceptance: Share of steps that a tuned step size lets be taken.
