@@ -6,10 +6,10 @@ import logging
 import time
 
 from ax_jax_runners.errors import LeaseHeld
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import Store, leases
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.leases import Lease
-from ax_jax_runners.store.owner import Owner
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, and_, column, func, select, table
 from ax_jax_runners.campaign.best import Best, best_among
 from ax_jax_runners.campaign.objectives import Goals, read_goals
 from ax_jax_runners.errors import NoFeasibleArm
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import Store, attempts, campaigns, events, leases
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.events import Event
-from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.statuses import status_name, trial
 from ax_jax_runners.store.tables import attempt, observation
 

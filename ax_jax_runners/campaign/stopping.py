@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import Store, campaigns, events, leases
-from ax_jax_runners.store.owner import Owner
 
 _LOG = logging.getLogger(__name__)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +70,7 @@ class Expedition:
                 kept: list[Segment] = []
                 state = self._go(self.begin(), kept.append, report)
                 return WalkResult(walk, self.seed_points, self.particles, state, tuple(kept))
-            with self._opened(directory) as archive:
+            with self._open(directory) as archive:
                 state = self._resume(archive)
                 saver = _Saver(self, archive, state)
                 state = self._go(state, saver.take, report, saver.note)
@@ -80,20 +78,18 @@ class Expedition:
                 view = archive.view
             return WalkResult(walk, self.seed_points, self.particles, state, view)
 
-    @contextmanager
-    def _opened(self, directory: str | Path) -> Iterator[WalkArchive]:
+    def _open(self, directory: str | Path) -> WalkArchive:
         identity = {
             **self.walk.describe(),
             "seed_points": self.seed_points.tolist(),
             "particles": self.particles,
         }
-        with WalkArchive.open(
+        return WalkArchive.open(
             directory,
             identity=identity,
             concat_every=self.walk.concat_every_n_save,
             thin=self.walk.thin,
-        ) as archive:
-            yield archive
+        )
 
     def _resume(self, archive: WalkArchive) -> WalkState:
         latest = archive.latest

@@ -26,7 +26,6 @@ class HitAndRun:
     name: str = "hit_and_run"
     candidates: int = 1
     lockstep: bool = False
-    uniform: bool = True
     diagonal: bool = False
 
     def suggest(

@@ -29,14 +29,25 @@ from ax_jax_runners.exploration.state import Line, WalkState
 
 
 @dataclass(frozen=True)
-class SelfLoop:
-    """A proposal outside the search box is a rejection."""
+class Step:
+    """A proposal is one step away; outside the search box it is a rejection, or folded back.
 
-    name: str = "self_loop"
+    Folding at the faces changes signs of single coordinates, so a step must then be as probable
+    with any of its signs: isotropic, or with a diagonal shape.
+
+    Attributes:
+        folds: Whether it is folded back.
+    """
+
+    name: str
+    folds: bool
     candidates: int = 1
     lockstep: bool = True
-    uniform: bool = True
-    diagonal: bool = False
+
+    @property
+    def diagonal(self) -> bool:
+        """Only a folded step must keep to the axes."""
+        return self.folds
 
     def suggest(
         self, state: WalkState, noise: Noise, course: Course, allows: Allowance
@@ -44,36 +55,8 @@ class SelfLoop:
         """Propose the point one step away."""
         step = movement(state, noise.normals[0], noise.uniforms[0, 0], course)
         proposal = state.unit + step
-        return Suggestion(proposal, allows(state, proposal), one_each(state))
-
-    def settle(
-        self, state: WalkState, suggestion: Suggestion, inside: Array
-    ) -> tuple[Array, Line | None]:
-        """Every tick is an iteration."""
-        return jnp.ones_like(inside), None
-
-
-@dataclass(frozen=True)
-class Reflect:
-    """A proposal outside the search box is folded back at its faces.
-
-    Folding changes signs of single coordinates, so a step must be as probable with any of its
-    signs: isotropic, or with a diagonal shape.
-    """
-
-    name: str = "reflect"
-    candidates: int = 1
-    lockstep: bool = True
-    uniform: bool = True
-    diagonal: bool = True
-
-    def suggest(
-        self, state: WalkState, noise: Noise, course: Course, allows: Allowance
-    ) -> Suggestion:
-        """Propose the point one step away, folded into the box."""
-        step = movement(state, noise.normals[0], noise.uniforms[0, 0], course)
-        beyond = state.unit + step
-        proposal = jnp.abs(beyond - 2 * jnp.round(beyond / 2))
+        if self.folds:
+            proposal = jnp.abs(proposal - 2 * jnp.round(proposal / 2))
         return Suggestion(proposal, allows(state, proposal), one_each(state))
 
     def settle(
@@ -93,7 +76,6 @@ class Redraw:
     name: str = "redraw"
     candidates: int = 8
     lockstep: bool = False
-    uniform: bool = False
     diagonal: bool = False
 
     def suggest(
@@ -120,7 +102,13 @@ class Redraw:
 
 
 KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel for kernel in (SelfLoop(), Reflect(), Redraw(), HitAndRun())
+    kernel.name: kernel
+    for kernel in (
+        Step("self_loop", folds=False),
+        Step("reflect", folds=True),
+        Redraw(),
+        HitAndRun(),
+    )
 }
 
 

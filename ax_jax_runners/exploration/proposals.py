@@ -41,7 +41,6 @@ class Kernel(Protocol):
         name: What a user calls it.
         candidates: Proposals drawn in one tick.
         lockstep: Whether every tick completes an iteration.
-        uniform: Whether it samples the region uniformly.
         diagonal: Whether only axis-parallel shapes keep its proposals symmetric.
     """
 
@@ -53,9 +52,6 @@ class Kernel(Protocol):
 
     @property
     def lockstep(self) -> bool: ...
-
-    @property
-    def uniform(self) -> bool: ...
 
     @property
     def diagonal(self) -> bool: ...

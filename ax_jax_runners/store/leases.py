@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from ax_jax_runners.errors import LeaseHeld, LeaseLost
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import attempts
 from ax_jax_runners.store.clock import database_time
 from ax_jax_runners.store.events import record_event
-from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.tables import campaign
 from ax_jax_runners.store.tables import lease as table
 

@@ -29,10 +29,10 @@ from ax_jax_runners.errors import (
     ConfigurationError,
     LeaseHeld,
 )
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import campaigns, leases, tables
 from ax_jax_runners.store.ax_tables import portable_metadata
 from ax_jax_runners.store.copying import copy_campaign
-from ax_jax_runners.store.owner import Owner
 
 SPACE = ParameterSpace(
     [

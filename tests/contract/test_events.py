@@ -14,10 +14,10 @@ from sqlalchemy import Engine, NullPool, create_engine, event, text
 
 import ax_jax_runners.store.schema
 from ax_jax_runners import Store
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import attempts, campaigns, events, leases
 from ax_jax_runners.store.ax_tables import create_ax_tables
 from ax_jax_runners.store.campaigns import CampaignRecord
-from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.statuses import TRIAL_STATUSES, trial_statuses
 from ax_jax_runners.store.tables import metadata
 

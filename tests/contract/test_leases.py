@@ -18,10 +18,10 @@ from ax_jax_runners.campaign.heartbeat import Heartbeat
 from ax_jax_runners.campaign.leasing import take_lease
 from ax_jax_runners.campaign.stopping import stop_campaign
 from ax_jax_runners.errors import LeaseHeld, LeaseLost
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import attempts, campaigns, events, leases
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.leases import LEASE_SECONDS, Lease
-from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.tables import attempt, lease
 
 HOUR = 3600.0

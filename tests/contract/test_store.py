@@ -24,11 +24,11 @@ from ax_jax_runners.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import attempts, campaigns, events, leases, observations
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.clock import database_time
 from ax_jax_runners.store.observations import ArtifactAddress, Observation
-from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.tables import attempt, lease, metadata, observation
 
 

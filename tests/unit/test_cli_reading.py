@@ -24,8 +24,8 @@ from ax_jax_runners import (
 )
 from ax_jax_runners.campaign.overview import read_overview
 from ax_jax_runners.cli.app import app
+from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import leases
-from ax_jax_runners.store.owner import Owner
 from ax_jax_runners.store.statuses import TRIAL_STATUSES
 
 SPACE = ParameterSpace(
