@@ -1,0 +1,1 @@
+"""Amortised posterior estimators: trained on simulations once, then drawn from at once."""
