@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ax_jax_runners.errors import ConfigurationError
 
@@ -261,23 +261,26 @@ def _check_flag(name: str, value: Any) -> None:
 
 def _check_whole(group: Any, least: dict[str, int]) -> None:
     for name, smallest in least.items():
-        value = getattr(group, name)
+        value: Any = getattr(group, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
             raise ConfigurationError(f"{name} is {value!r}; give a whole number from {smallest}.")
 
 
 def _check_numbers(group: Any, *, above: tuple[str, ...] = (), at_least: tuple[str, ...]) -> None:
     for name in (*above, *at_least):
-        value = getattr(group, name)
+        value: Any = getattr(group, name)
         if value is None and "None" in str(type(group).__annotations__[name]):
             continue
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0 or (name in above and value == 0):
+        if not _is_number(value) or value < 0 or (name in above and value == 0):
             wanted = "above 0" if name in above else "of at least 0"
             raise ConfigurationError(f"{name} is {value!r}; give a number {wanted}.")
 
 
 def _check_share(name: str, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise ConfigurationError(f"{name} is {value!r}; give a number from 0 to 1.")
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
