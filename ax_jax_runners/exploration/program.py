@@ -24,7 +24,7 @@ from ax_jax_runners.exploration.counters import threefry
 from ax_jax_runners.exploration.course import Course
 from ax_jax_runners.exploration.noise import Noise, draw_noise
 from ax_jax_runners.exploration.proposals import Kernel
-from ax_jax_runners.exploration.recording import Record, blank_record, write_row
+from ax_jax_runners.exploration.recording import Record, blank_record, clear, write_row
 from ax_jax_runners.exploration.region import Region
 from ax_jax_runners.exploration.state import AIM_REACHED, RUNNING, STALLED, WalkState
 
@@ -33,6 +33,8 @@ _NOISE_BYTES = 2**18
 #: Bytes of the rows that one call writes.
 _RECORD_BYTES = 2**22
 _MOST_TICKS = 32
+#: The widest registers there are: half of them, the default, take a quarter longer.
+_COMPILER = {"xla_cpu_prefer_vector_width": 512}
 _MOST_ITERATIONS = 2**31 - 1
 #: The second word of the counter of a stochastic simulator's keys; proposals count from 0.
 _EVALUATION = np.uint32(2**31)
@@ -190,40 +192,58 @@ class LaneProgram:
         return int(np.clip(_RECORD_BYTES // (self.row_bytes * self.lanes), 16, 1024))
 
     @functools.cached_property
+    def spare(self) -> list[Record]:
+        """Records whose rows have been read, to be given to the next calls.
+
+        Fresh memory for every call would cost more than what is written there.
+        """
+        return []
+
+    def room(self, state: WalkState) -> Record:
+        """Return a record for a call, whatever its rows hold."""
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return blank_record(state, self.rows, lockstep=self.kernel.lockstep)
+
+    @functools.cached_property
     def walk(self) -> Any:
-        """Compiled (state, target, thin, last_tick) -> (state, record).
+        """Compiled (state, room, target, thin, last_tick) -> (state, record).
 
         Every running particle goes on to the iteration ``target``, or to the tick ``last_tick``, or
         until it stops, at most as far as the record has room: ``rows * thin`` iterations of a
         kernel in lockstep, ``rows`` ticks of another. A kernel in lockstep records every
-        ``thin``-th iteration of the call, the others every tick.
+        ``thin``-th iteration of the call, the others every tick. The record takes the memory of
+        ``room``, and what was there is lost.
         """
-        return jax.jit(functools.partial(self._walk, learning=False))
+        walk = functools.partial(self._walk, learning=False)
+        return jax.jit(walk, donate_argnums=1, compiler_options=_COMPILER)
 
     @functools.cached_property
     def warm_up(self) -> Any:
-        """Compiled (state, target, thin, last_tick, half) -> (state, record), learning on the way.
+        """Compiled (state, None, target, thin, last_tick, half) -> (state, None), learning.
 
         ``half`` is the number of moves after which the mean of the step is taken.
         """
-        return jax.jit(functools.partial(self._walk, learning=True))
+        return jax.jit(functools.partial(self._walk, learning=True), compiler_options=_COMPILER)
 
     def _walk(
         self,
         state: WalkState,
+        room: Record | None,
         target: Array,
         thin: Array,
         last_tick: Array,
         half: Array | None = None,
         *,
         learning: bool,
-    ) -> tuple[WalkState, Record]:
+    ) -> tuple[WalkState, Record | None]:
         k = self.region.box.dimension
         each = self.kernel.candidates * (k + 2) * self.dtype.itemsize * self.lanes
         ticks = int(np.clip(_NOISE_BYTES // each, 1, _MOST_TICKS))
         lockstep = self.kernel.lockstep
 
-        empty = blank_record(state, self.rows, lockstep=lockstep)
+        empty = None if room is None else clear(room)
         # Not more than an int32 counts, however thin.
         limit = self.rows * (jnp.minimum(thin, _MOST_ITERATIONS // self.rows) if lockstep else 1)
 
@@ -248,7 +268,9 @@ class LaneProgram:
                     after = learn(state, after, complete, half, tune=self.tune)
                 # A row is written until its last tick: no branch is needed.
                 place = (start + i) // (thin if lockstep else 1)
-                return after, write_row(record, place, after, None if lockstep else complete)
+                if record is not None:
+                    record = write_row(record, place, after, None if lockstep else complete)
+                return after, record
 
             # Rows are written at every tick, so there must not be more ticks than rows; and a tick
             # that nobody makes would cost an evaluation.

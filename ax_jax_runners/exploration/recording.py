@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from ax_jax_runners.exploration.state import WalkState
@@ -35,7 +37,7 @@ class Record:
 
 
 def blank_record(state: WalkState, rows: int, *, lockstep: bool) -> Record:
-    """Return a record without anything in it; traced.
+    """Return a record without anything in it, on the device.
 
     Args:
         state: What is to be recorded.
@@ -43,7 +45,7 @@ def blank_record(state: WalkState, rows: int, *, lockstep: bool) -> Record:
         lockstep: Whether every row ends an iteration.
     """
 
-    def row(leaf: Array) -> Array:
+    def row(leaf: Any) -> Array:
         return jnp.zeros((rows, *leaf.shape), leaf.dtype)
 
     return Record(
@@ -54,6 +56,24 @@ def blank_record(state: WalkState, rows: int, *, lockstep: bool) -> Record:
         row(state.suggestions),
         None if lockstep else jnp.zeros((rows, *state.tick.shape), dtype=bool),
     )
+
+
+def clear(record: Record) -> Record:
+    """Return a record of which no row ends an iteration unless it is written; traced."""
+    if record.complete is None:
+        return record
+    return dataclasses.replace(record, complete=jnp.zeros_like(record.complete))
+
+
+def on_host(leaf: Array) -> np.ndarray:
+    """Return a leaf's numbers on the host, to be copied before the leaf is given away.
+
+    On a processor they are read where they are: what ``np.asarray`` returns would be kept by the
+    leaf, whose memory could then not be written anew.
+    """
+    if leaf.dtype.isbuiltin == 1 and next(iter(leaf.devices())).platform == "cpu":
+        return np.from_dlpack(cast(Any, leaf))
+    return np.asarray(leaf)
 
 
 def write_row(record: Record, place: Array, state: WalkState, complete: Array | None) -> Record:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +23,8 @@ from ax_jax_runners.exploration.state import FINISHED, RUNNING, Line, WalkState,
 LAST_TICK = 2**32 - 1
 #: A chord that is long enough for every box.
 UNBOUNDED = 1e4
-#: Calls that are made at once.
-_CALLS = 32
+#: Calls that are under way at once: one for each core, and one more that waits.
+_CALLS = 2 * (os.cpu_count() or 1)
 
 
 def particle_keys(seed: int, numbers: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -149,43 +151,45 @@ def advance(
         The state on the host, and what was recorded.
     """
     count, lanes = state.particles, program.lanes
-    running = np.asarray(state.status) == RUNNING
-    if not running.any():
+    going = np.asarray(state.status) == RUNNING
+    if not going.any():
         return state, None
-    begun = int(np.asarray(state.iteration)[running].min())
+    begun = int(np.asarray(state.iteration)[going].min())
     builder = None
     if half is None:
         builder = SegmentBuilder(begun // thin * thin, target, thin, count)
         # Where an earlier end was no multiple, the first one comes sooner.
         thin -= begun % thin
-    groups = []
+    waiting: deque[tuple[int, WalkState]] = deque()
+    running: deque[tuple[int, WalkState, Any]] = deque()
     with program.precision():
         for start in range(0, count, lanes):
             part = take(state, _lanes(start, count, lanes))
             status = part.status.copy()
             status[count - start :] = FINISHED
-            groups.append((start, dataclasses.replace(part, status=status)))
+            waiting.append((start, dataclasses.replace(part, status=status)))
         ended: dict[int, WalkState] = {}
         together = 1 if program.solves else _CALLS
-        while groups:
+        while waiting or running:
             # Several calls are made before the first is waited for: they share the processor's
             # cores. Not all of them: each holds the rows that it records.
-            calls = [
-                (start, before, _call(program, before, (target, thin, last_tick, half)))
-                for start, before in groups[:together]
-            ]
-            groups = groups[together:]
-            for start, before, (after, record) in calls:
-                size = min(lanes, count - start)
-                was, now = (np.asarray(s.iteration)[:size] for s in (before, after))
-                if builder is not None:
-                    builder.add(record, was, now, slice(start, start + size))
-                still = (np.asarray(after.status)[:size] == RUNNING) & (now < target)
-                still &= np.asarray(after.tick)[:size] < last_tick
-                if still.any():
-                    groups.append((start, after))
-                else:
-                    ended[start] = take(after, range(size))
+            while waiting and len(running) < together:
+                start, before = waiting.popleft()
+                called = _call(program, before, (target, thin, last_tick, half))
+                running.append((start, before, called))
+            start, before, called = running.popleft()
+            after, record = jax.block_until_ready(called)
+            size = min(lanes, count - start)
+            was, now = (np.asarray(s.iteration)[:size] for s in (before, after))
+            if builder is not None:
+                builder.add(record, was, now, slice(start, start + size))
+                program.spare.append(record)
+            still = (np.asarray(after.status)[:size] == RUNNING) & (now < target)
+            still &= np.asarray(after.tick)[:size] < last_tick
+            if still.any():
+                waiting.append((start, after))
+            else:
+                ended[start] = take(after, range(size))
     joined = join([ended[start] for start in sorted(ended)])
     return joined, None if builder is None else builder.finish()
 
@@ -196,8 +200,8 @@ def _call(
     target, thin, last_tick, half = until
     data = (np.int32(target), np.int32(thin), np.uint32(last_tick))
     if half is None:
-        return program.walk(state, *data)
-    return program.warm_up(state, *data, np.int32(half))
+        return program.walk(state, program.room(state), *data)
+    return program.warm_up(state, None, *data, np.int32(half))
 
 
 def warm_up(

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ax_jax_runners.exploration.recording import Record
+from ax_jax_runners.exploration.recording import Record, on_host
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class SegmentBuilder:
             record.suggestions,
         )
         leaves, tree = jax.tree.flatten(contents)
-        leaves = [np.asarray(leaf)[..., :count] for leaf in leaves]
+        leaves = [on_host(leaf)[..., :count] for leaf in leaves]
         if self._leaves is None:
             self._tree = tree
             self._leaves = [
@@ -100,7 +100,7 @@ class SegmentBuilder:
         if record.complete is None:
             self._put_lockstep(leaves, before, after, at)
         else:
-            self._put_scattered(leaves, np.asarray(record.complete)[:, :count], before, at)
+            self._put_scattered(leaves, on_host(record.complete)[:, :count], before, at)
 
     def finish(self) -> Segment | None:
         """Return the segment; None where it has no row."""
