@@ -77,11 +77,10 @@ def _made(told: Any) -> Any:
     # A description is data: nothing but these two kinds of classes is ever called by it.
     if not (isinstance(made, type) and issubclass(made, base)):
         raise ParameterError(f"The prior {dict(told)} is none of numpyro; give the space.")
-    arguments = {
-        # The one class whose constructor calls an argument otherwise than its attribute.
-        "base_distribution" if name == "base_dist" else name: _made(value)
-        for name, value in told["arguments"].items()
-    }
+    arguments = {name: _made(value) for name, value in told["arguments"].items()}
+    if made is distributions.TransformedDistribution:
+        # Its constructor calls the argument otherwise than the attribute.
+        arguments["base_distribution"] = arguments.pop("base_dist")
     # Arguments were described in float64, whatever precision the process has.
     with jax.enable_x64(True):
         return made(**{name: value for name, value in arguments.items() if value is not None})
