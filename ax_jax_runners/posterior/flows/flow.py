@@ -1,0 +1,91 @@
+"""A conditional density: transforms of an embedding between the real space and a base."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ax_jax_runners.posterior.flows.affine import Affine
+from ax_jax_runners.posterior.flows.base import Base
+from ax_jax_runners.posterior.flows.conditioner import Conditioner
+from ax_jax_runners.posterior.flows.coupling import SplineCoupling
+from ax_jax_runners.posterior.flows.spline import SplineParts
+from ax_jax_runners.posterior.flows.stack import Stack
+
+
+class ConditionalFlow(eqx.Module):
+    """A density of y in R^d given an embedding, for one row; float32.
+
+    Attributes:
+        stack: The transforms; forward is from y towards the base.
+        base_affine: Gives a shift and a scale in front of the base, from the embedding; or None.
+        base: The base distribution.
+        dimension: d.
+        embedding_dim: Length of an embedding.
+        effective_family: The family of the transforms.
+    """
+
+    stack: Stack
+    base_affine: Conditioner | None
+    base: Base = eqx.field(static=True)
+    dimension: int = eqx.field(static=True)
+    embedding_dim: int = eqx.field(static=True)
+    effective_family: str = eqx.field(static=True)
+
+    def to_base(self, y: Array, embedding: Array) -> tuple[Array, Array]:
+        """Return u (d,) and log|du/dy| () for y (d,)."""
+        return self._finish(*self.stack.transform_and_log_det(y, embedding), embedding)
+
+    def from_base(self, u: Array, embedding: Array) -> tuple[Array, Array]:
+        """Return y (d,) and log|dy/du| () for u (d,)."""
+        if self.base_affine is None:
+            return self.stack.inverse_and_log_det(u, embedding)
+        x, slopes = Affine().inverse(u, self._base_parameters(embedding))
+        y, log_det = self.stack.inverse_and_log_det(x, embedding)
+        return y, log_det + slopes.sum()
+
+    def log_prob(self, y: Array, embedding: Array) -> Array:
+        """Return the log density () at y (d,)."""
+        u, log_det = self.to_base(y, embedding)
+        return self.base.log_prob(u) + log_det
+
+    def sample(self, key: Array, embedding: Array) -> Array:
+        """Return one draw (d,), differentiable with respect to the weights."""
+        return self.from_base(self.base.sample(key), embedding)[0]
+
+    def sample_and_log_prob(self, key: Array, embedding: Array) -> tuple[Array, Array]:
+        """Return one draw (d,) and its log density (), differentiable like `sample`."""
+        u = self.base.sample(key)
+        y, log_det = self.from_base(u, embedding)
+        return y, self.base.log_prob(u) - log_det
+
+    def spline_parts(self, y: Array, embedding: Array) -> SplineParts | None:
+        """Return all splines that y (d,) goes through on its way to the base; None if there are none.
+
+        Returns:
+            Parts with n = layers x coordinates that a layer transforms.
+        """
+        return self.log_prob_and_spline_parts(y, embedding)[1]
+
+    def log_prob_and_spline_parts(
+        self, y: Array, embedding: Array
+    ) -> tuple[Array, SplineParts | None]:
+        """Return what `log_prob` and `spline_parts` return, at the cost of one."""
+        if not isinstance(self.stack.layers, SplineCoupling):
+            return self.log_prob(y, embedding), None
+        x, log_det, parts = self.stack.transform_and_parts(y, embedding)
+        u, log_det = self._finish(x, log_det, embedding)
+        flat = jax.tree.map(lambda part: part.reshape(-1, part.shape[-1]), parts)
+        return self.base.log_prob(u) + log_det, flat
+
+    def _finish(self, x: Array, log_det: Array, embedding: Array) -> tuple[Array, Array]:
+        if self.base_affine is None:
+            return x, log_det
+        u, slopes = Affine().transform(x, self._base_parameters(embedding))
+        return u, log_det + slopes.sum()
+
+    def _base_parameters(self, embedding: Array) -> Array:
+        assert self.base_affine is not None
+        return self.base_affine(jnp.zeros((0,), jnp.float32), embedding)
