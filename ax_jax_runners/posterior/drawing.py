@@ -1,0 +1,139 @@
+"""Drawing from trained densities and evaluating them: compiled once for each structure."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ax_jax_runners.posterior.training.program import KEY_IMPLEMENTATION, Recipe, Weights, structure
+
+#: Rows of a compiled call: as many as there are, rounded up to a power of two, within these.
+_SMALLEST, _LARGEST = 64, 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A trained model, ready to be drawn from.
+
+    Attributes:
+        recipe: Its structure.
+        weights: Its arrays.
+    """
+
+    recipe: Recipe
+    weights: Weights
+
+    def embed(self, observation: Any) -> np.ndarray:
+        """Return the embeddings (B, E) of standardised observations (B, ...)."""
+        rows = len(jax.tree.leaves(observation)[0])
+        program = _programs(self.recipe).embed
+        return self._in_pieces(program, rows, lambda at: (_taken(observation, at),))
+
+    def sample(self, embeddings: Any, n: int, key_data: np.ndarray) -> np.ndarray:
+        """Draw n times for each observation.
+
+        Args:
+            embeddings: (B, E).
+            n: Draws of each.
+            key_data: (B, 2) uint32, data of each observation's key; draw number i folds in i.
+
+        Returns:
+            (B, n, d) float32, in flow coordinates.
+        """
+        embeddings = np.asarray(embeddings, np.float32)
+        program = _programs(self.recipe).sample
+
+        def piece(at: np.ndarray) -> tuple[Any, ...]:
+            row, draw = np.divmod(at, n)
+            return embeddings[row], key_data[row], draw.astype(np.uint32)
+
+        drawn = self._in_pieces(program, len(embeddings) * n, piece)
+        return drawn.reshape(len(embeddings), n, -1)
+
+    def log_prob(self, y: Any, embeddings: Any) -> np.ndarray:
+        """Return the log density (B,) float64 of y (B, d), given embeddings (B, E) or (E,)."""
+        y = np.asarray(y, np.float32)
+        embeddings = np.asarray(embeddings, np.float32)
+        alone = embeddings.ndim == 1
+
+        def piece(at: np.ndarray) -> tuple[Any, ...]:
+            given = np.broadcast_to(embeddings, (len(at), *embeddings.shape))
+            return y[at], given if alone else embeddings[at]
+
+        program = _programs(self.recipe).log_prob
+        return self._in_pieces(program, len(y), piece).astype(np.float64)
+
+    def _in_pieces(self, program: Any, rows: int, piece: Any) -> np.ndarray:
+        found = []
+        with jax.enable_x64(False):
+            for start in range(0, rows, _LARGEST):
+                stop = min(start + _LARGEST, rows)
+                size = max(_SMALLEST, 1 << (stop - start - 1).bit_length())
+                # A call is filled up with its last row.
+                at = np.minimum(np.arange(start, start + size), stop - 1)
+                found.append(np.asarray(program(self.weights, *piece(at)))[: stop - start])
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Programs:
+    recipe: Recipe
+
+    @functools.cached_property
+    def embed(self) -> Any:
+        def embed(weights: Weights, observation: Any) -> Array:
+            return jax.vmap(self._model(weights).embed)(observation)
+
+        return jax.jit(embed)
+
+    @functools.cached_property
+    def sample(self) -> Any:
+        def sample(weights: Weights, embeddings: Array, key_data: Array, draw: Array) -> Array:
+            model = self._model(weights)
+
+            def one(embedding: Array, words: Array, number: Array) -> Array:
+                key = jax.random.wrap_key_data(words, impl=KEY_IMPLEMENTATION)
+                return model.sample(jax.random.fold_in(key, number), embedding)
+
+            return jax.vmap(one)(embeddings, key_data, draw)
+
+        return jax.jit(sample)
+
+    @functools.cached_property
+    def log_prob(self) -> Any:
+        def log_prob(weights: Weights, y: Array, embeddings: Array) -> Array:
+            return jax.vmap(self._model(weights).log_prob)(y, embeddings)
+
+        return jax.jit(log_prob)
+
+    def _model(self, weights: Weights) -> Any:
+        import equinox as eqx
+
+        return eqx.combine(weights.trainable, weights.fixed, structure(self.recipe))
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(recipe: Recipe) -> _Programs:
+    return _Programs(recipe)
+
+
+def key_data(seed: int, *, rows: int | None = None) -> np.ndarray:
+    """Return the data (2,) of a seed's key; with ``rows``, (rows, 2): row i folds in i."""
+    with jax.enable_x64(False):
+        key = jax.random.key(seed, impl=KEY_IMPLEMENTATION)
+        if rows is None:
+            return np.asarray(jax.random.key_data(key))
+        numbers = jnp.arange(rows, dtype=jnp.uint32)
+        return np.asarray(
+            jax.random.key_data(jax.vmap(lambda row: jax.random.fold_in(key, row))(numbers))
+        )
+
+
+def _taken(tree: Any, at: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[at], tree)
