@@ -12,12 +12,15 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+
+if TYPE_CHECKING:
+    from ax_jax_runners.evaluation.evaluator import FeatureEvaluator
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 # They name things or say how to compile; they do not change what is computed.
@@ -134,3 +137,18 @@ def source_of(item: Any) -> str:
         return inspect.getsource(item)
     except (OSError, TypeError):
         return ""
+
+
+def program_digest(evaluator: FeatureEvaluator) -> str:
+    """Return the digest of what an evaluator computes for one row: of its program when traced.
+
+    Raises:
+        EvaluationError: There is no simulator, or it cannot be traced.
+    """
+    with jax.enable_x64(evaluator.dtype == "float64"):
+        theta = jax.ShapeDtypeStruct((evaluator.space.dimension,), np.dtype(evaluator.dtype))
+        key = [jax.random.key(0)] if evaluator.stochastic else []
+        program = jax.make_jaxpr(evaluator.row_features)(theta, *key)
+    fingerprint = Fingerprint()
+    fingerprint.add_program(program)
+    return fingerprint.hexdigest()
