@@ -95,6 +95,14 @@ class ArtifactCorrupt(StoreError):
     """A stored file whose content does not have its recorded digest."""
 
 
+class ArtifactExists(StoreError, ValueError):
+    """A version, or a digest, that the artifact registry has already."""
+
+
+class ArtifactNotFound(StoreError, LookupError):
+    """Nothing of that name, version or digest in the artifact registry."""
+
+
 class SeedPointOutside(AxJaxError, ValueError):
     """A seed point at which a walk cannot begin, because it is not compatible itself."""
 

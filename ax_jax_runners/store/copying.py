@@ -62,8 +62,8 @@ def copy_campaign(source: Store, target: Store, name: str) -> Copied:
     """Copy a campaign with its experiment, results, files, attempts and events.
 
     Files go first, then all rows in ONE transaction of the target, so a copy is there as a whole
-    or not at all. The lease stays behind, and so do links to other experiments. The source is only
-    read.
+    or not at all. The lease stays behind, and so do links to other experiments and registered
+    posteriors, which belong to the store and not to a campaign. The source is only read.
 
     Args:
         source: Where the campaign is. No process may be running it.

@@ -19,6 +19,7 @@ from ax_jax_runners.files import FileStore
 from ax_jax_runners.store import leases
 from ax_jax_runners.store.engine import Engines, is_transient, open_engines, sqlite_file, translate
 from ax_jax_runners.store.leases import Lease
+from ax_jax_runners.store.posteriors import PosteriorRegistry
 from ax_jax_runners.store.schema import ensure_schema
 
 _LOG = logging.getLogger(__name__)
@@ -148,6 +149,10 @@ class Store:
             # Jitter keeps several processes from coming back in step.
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(2 * pause, 5.0)
+
+    def artifact_registry(self) -> PosteriorRegistry:
+        """The saved posterior estimators of this store, by name and version and by digest."""
+        return PosteriorRegistry(self)
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,4 +1,4 @@
-"""Our tables beside Ax's: campaigns, exact observations, artifacts, attempts, leases, events.
+"""Our tables beside Ax's, from campaigns and exact observations to events and posteriors.
 
 Times are seconds since the epoch by the database's clock. Values that are not finite are NULL.
 """
@@ -115,4 +115,25 @@ event = Table(
     Column("time", Double, nullable=False),
     Index("event_campaign", "campaign_id", "id"),
     Index("event_trial", "campaign_id", "trial_index"),
+)
+
+posterior = Table(
+    "posterior",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("estimator_family", Text, nullable=False),
+    Column("schema_version", Text, nullable=False),
+    Column("parameter_dim", Integer, nullable=False),
+    Column("parameter_space", Text, nullable=False),
+    Column("task_name", Text),
+    Column("task_version", Text),
+    Column("task_fingerprint", Text),
+    Column("created_at", Text),
+    Column("metrics", Text, nullable=False),
+    Column("files", Text, nullable=False),
+    Column("registered", Double, nullable=False),
+    UniqueConstraint("name", "version", name="posterior_version"),
 )
