@@ -13,10 +13,13 @@ import pytest
 from ax_jax_runners.errors import ConfigurationError, EvaluationError, VolumeNotEstimated
 from ax_jax_runners.evaluation.constraints import Violation
 from ax_jax_runners.exploration.diagnostics import VolumeEstimate, estimate_volume
+from ax_jax_runners.exploration.diagnostics.counting import CountedViolation
+from ax_jax_runners.exploration.diagnostics.subset import plan_levels, simulate_subsets
 from ax_jax_runners.problems.regions import (
     AnalyticRegion,
     Ball,
     Banana,
+    Box,
     Needle,
     Shell,
     Simplex,
@@ -66,17 +69,35 @@ def test_volumes_within_four_standard_errors_of_at_most_a_tenth(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_ball_in_forty_dimensions() -> None:
-    region = Ball(40)
-    assert region.volume < 1e-29
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", [Box, Ball, Shell, Simplex, TwoBalls, Banana, Needle])
+def test_volumes_in_forty_dimensions(kind: type[AnalyticRegion]) -> None:
+    """From all of the box to 5e-75 of it, the needle's."""
+    region = kind(40)
+    found = estimate_volume(violations_of(region), 40, evaluations=500_000_000, seed=1)
+    assert found.relative_error <= 0.1
+    assert abs(deviation(found, region.log_volume)) < 4
+
+
+@pytest.mark.slow
+def test_the_mean_of_small_populations_is_the_volume() -> None:
+    """512 populations of 200 points each: far too few for one to be near, and no bias."""
+    region = Ball(20)
 
     def violations(rows: np.ndarray) -> np.ndarray:
         return np.linalg.norm(rows - 0.5, axis=1) - region.radius
 
-    found = estimate_volume(violations, 40, evaluations=45_000_000, seed=1)
-    assert found.relative_error <= 0.1
-    assert abs(deviation(found, region.log_volume)) < 4
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        counted = CountedViolation(violations, 20, 10_000_000)
+        levels = plan_levels(counted, particles=1000, rng=rng)
+        assert len(levels) > 15
+        found.append(simulate_subsets(counted, levels, particles=200, repetitions=64, rng=rng))
+    ratio = np.exp(np.concatenate(found) - region.log_volume)
+    error = ratio.std(ddof=1) / math.sqrt(len(ratio))
+    assert error < 0.04
+    assert abs(ratio.mean() - 1) < 4 * error
 
 
 def test_the_errors_are_honest() -> None:
@@ -144,10 +165,14 @@ class TestNotReached:
             estimate_volume(lambda x: np.full(len(x), np.nan), 3, evaluations=100_000, seed=0)
 
     def test_constraints_that_cannot_be_met(self) -> None:
-        with pytest.raises(VolumeNotEstimated, match=r"lowest violation found is 0\.5"):
+        with pytest.raises(VolumeNotEstimated, match=r"lowest 0\.5 .*can be met at all"):
             estimate_volume(
                 lambda x: ((x - 0.5) ** 2).sum(axis=1) + 0.5, 3, evaluations=100_000, seed=0
             )
+
+    def test_too_few_evaluations_for_the_way_in(self) -> None:
+        with pytest.raises(VolumeNotEstimated, match="20000 evaluations were used up on the way"):
+            estimate_volume(violations_of(Ball(40)), 40, evaluations=20_000, seed=0)
 
     def test_what_cannot_be_used_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="evaluations=100"):

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from ax_jax_runners.errors import ConfigurationError, VolumeNotEstimated
 from ax_jax_runners.exploration.diagnostics.counting import CountedViolation
-from ax_jax_runners.exploration.diagnostics.subset import simulate_subsets
+from ax_jax_runners.exploration.diagnostics.subset import plan_levels, simulate_subsets
 
-# Even: each half of the repetitions guides the other.
 _REPETITIONS = 16
 _LEAST_EVALUATIONS = 10_000
+# Points of the population that finds the way in: for each dimension, where evaluations are few and
+# at most; at least; at most.
+_FEW_PILOTS, _PILOTS, _LEAST_PILOTS, _MOST_PILOTS = 25, 100, 250, 4000
 _LEAST_HITS = 5
 # Coordinates of all populations together, 80 MB an array.
 _MOST_COORDINATES = 10_000_000
@@ -56,10 +58,11 @@ def estimate_volume(
     """Estimate the volume of a region, by chance or level by level.
 
     Points are drawn uniformly while these give the target; below about 1e-4 of the box, or where
-    the evaluations do not suffice, 16 independent subset simulations take over, with populations
-    that grow until the target is met or the evaluations are used up. As a measure of their need: a
-    ball of volume 1.5e-5 in 10 dimensions takes about 1e5 evaluations for a standard error of 10 %,
-    one of 4e-30 in 40 dimensions 4e7.
+    the evaluations do not suffice, subset simulation takes over: a first population finds the way
+    in, and 16 independent ones, larger and larger until the target is met or the evaluations are
+    used up, go that way. As a measure of their need for a standard error of 10 %: a ball of volume
+    1.5e-5 in 10 dimensions takes about 2e5 evaluations, one of 4e-30 in 40 dimensions 4e7, a needle
+    of 5e-75 there 3e8.
 
     Args:
         violations: unit-box coordinates (n, dimension) to graded violations (n,): at most 0 inside,
@@ -123,33 +126,34 @@ def _by_chance(hits: int, draws: int) -> VolumeEstimate:
 def _by_levels(
     violation: CountedViolation, target: float, rng: np.random.Generator
 ) -> VolumeEstimate:
-    most = max(_MOST_COORDINATES // (_REPETITIONS * violation.dimension), 50)
-    particles = int(np.clip(violation.left // (_REPETITIONS * 500), 50, min(400, most)))
-    found, levels, repeated = np.empty(0), 0, False
-    while True:
-        before = violation.spent
-        try:
-            run = simulate_subsets(
-                violation, particles=particles, repetitions=_REPETITIONS, rng=rng
-            )
-        except VolumeNotEstimated:
-            if not found.size:
-                raise
-            # The larger populations came dearer than expected; the smaller ones' estimate stands.
-            break
-        if np.isneginf(run.log_volumes).all():
-            raise VolumeNotEstimated(_stuck(run.stuck_at, particles, violation.spent))
-        # Smaller populations scatter more; they only told how large these must be.
-        found = np.append(found, run.log_volumes) if repeated else run.log_volumes
-        levels = run.levels
+    d = violation.dimension
+    pilots = int(np.clip(violation.left // 1000, _FEW_PILOTS * d, _PILOTS * d))
+    pilots = int(np.clip(pilots, _LEAST_PILOTS, _MOST_PILOTS))
+    levels = plan_levels(violation, particles=pilots, rng=rng)
+    each = _REPETITIONS * (1 + sum(level.moves for level in levels))
+    most = max(_MOST_COORDINATES // (_REPETITIONS * d), 50)
+    particles = max(min(pilots // 10, violation.left // each), 1)
+    found, relative = np.empty(0), math.inf
+    while violation.left >= each * particles:
+        run = simulate_subsets(
+            violation, levels, particles=particles, repetitions=_REPETITIONS, rng=rng
+        )
+        found = np.append(found, run)
         relative = _relative_error(found)
-        affordable = int(violation.left * particles / (1.2 * (violation.spent - before)))
-        growth = float(np.clip(1.5 * (relative / target) ** 2, 2, 8))
-        larger = min(int(growth * particles), affordable, most)
-        if relative <= target or larger < min(2 * particles, most):
+        if relative <= target:
             break
-        particles, repeated = larger, larger == particles
-    highest, relative = float(found.max()), _relative_error(found)
+        missing = 1.25 * (relative / target) ** 2 * len(found) / _REPETITIONS
+        larger = min(int(min(missing, 8) * particles), violation.left // each, most)
+        # Smaller populations scatter more; they only told how large these must be.
+        if missing > 2.5 and larger >= 2 * particles:
+            particles, found = larger, np.empty(0)
+    if math.isinf(relative):
+        raise VolumeNotEstimated(
+            f"The region was found by a first population of {pilots} points, and none of the later "
+            f"ones reached it within {violation.spent} of the {violation.limit} evaluations. Give "
+            f"more evaluations."
+        )
+    highest = float(found.max())
     log_volume = highest + math.log(np.exp(found - highest).mean())
     return VolumeEstimate(
         volume=math.exp(log_volume),
@@ -158,28 +162,14 @@ def _by_levels(
         relative_error=relative,
         evaluations=violation.spent,
         method="subset simulation",
-        levels=levels,
+        levels=len(levels),
     )
 
 
 def _relative_error(log_volumes: NDArray[np.float64]) -> float:
-    """Standard error of the mean of the volumes, relative to it."""
-    volumes = np.exp(log_volumes - log_volumes.max())
+    """Standard error of the mean of the volumes, relative to it; infinite where all are 0."""
+    highest = log_volumes.max()
+    if math.isinf(highest):
+        return math.inf
+    volumes = np.exp(log_volumes - highest)
     return float(volumes.std(ddof=1) / math.sqrt(len(volumes)) / volumes.mean())
-
-
-def _stuck(stuck_at: NDArray[np.float64], particles: int, spent: int) -> str:
-    lowest = float(np.nanmin(stuck_at))
-    if math.isinf(lowest):
-        return (
-            f"The violation is infinite or NaN at every one of {spent} points of the box, so it "
-            f"shows no way to the region; look at the features of a few points, or narrow the box "
-            f"to where they are finite."
-        )
-    return (
-        f"All {len(stuck_at)} populations of {particles} points got stuck outside the region: the "
-        f"violation is the same for all points of a population (lowest {lowest:.6g}, inside is at "
-        f"most 0; {spent} evaluations). Constrain a feature that varies with the parameters there "
-        f"(a rate or an interval instead of a count), or look whether the constraints can be met "
-        f"at all."
-    )
