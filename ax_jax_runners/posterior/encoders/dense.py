@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -26,7 +25,7 @@ class WeightSource:
         words = self._bits.random_raw(int(np.prod(shape)))
         uniform = (words >> np.uint64(11)) * 2.0**-52 - 1.0
         numbers = np.sqrt(3.0) * deviation * uniform
-        return jnp.asarray(numbers.reshape(shape).astype(np.float32))
+        return jax.device_put(numbers.reshape(shape).astype(np.float32))
 
 
 class Dense(eqx.Module):
@@ -44,7 +43,7 @@ class Dense(eqx.Module):
     def draw(cls, source: WeightSource, inputs: int, outputs: int, *, gain: float = 1.0) -> Dense:
         """Return one that multiplies the standard deviation of its input by ``gain``."""
         weight = source.draw((inputs, outputs), deviation=gain / np.sqrt(inputs))
-        return cls(weight, jnp.asarray(np.zeros(outputs, np.float32)))
+        return cls(weight, jax.device_put(np.zeros(outputs, np.float32)))
 
     def __call__(self, x: Array) -> Array:
         """Return (..., outputs) of (..., inputs)."""

@@ -119,10 +119,17 @@ def _holds_blocks(observations: Any) -> bool:
 
 
 def _gather_blocks(observations: Sequence[Sequence[ObservationBlock]]) -> dict[str, Gathered]:
-    names = [getattr(block, "name", type(block).__name__) for block in observations[0]]
+    for row, blocks in enumerate(observations):
+        for block in blocks:
+            if not isinstance(block, ObservationBlock):
+                raise ConfigurationError(
+                    f"Observation {row} holds a {type(block).__name__} among its blocks; give an "
+                    "ObservationBlock."
+                )
+    names = [block.name for block in observations[0]]
     columns: dict[str, list[ObservationBlock]] = {name: [] for name in names}
     for row, blocks in enumerate(observations):
-        found = [getattr(block, "name", type(block).__name__) for block in blocks]
+        found = [block.name for block in blocks]
         if sorted(found) != sorted(names) or len(set(found)) < len(found):
             raise ConfigurationError(
                 f"Observation {row} has the blocks {found} and observation 0 the blocks {names}; "

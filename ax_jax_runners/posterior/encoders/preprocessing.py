@@ -11,7 +11,6 @@ import numpy as np
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.posterior.encoders.schema import BlockSchema, ObservationSchema, Stacked
 
-# Blocks whose entries are neighbours on an axis: their shape is what an encoder reads.
 _SEQUENCES = ("spectrum", "time_series")
 
 
@@ -19,13 +18,19 @@ _SEQUENCES = ("spectrum", "time_series")
 class BlockPreprocessing:
     """How one block is brought to mean 0 and scale 1.
 
-    A spectrum or a time series has one mean and one scale, so that its shape, and the ratios of
-    its uncertainties, stay what they are, on any grid; everything else has them for each entry.
+    Every entry has its own mean and scale where it means the same in every observation: in all
+    blocks but time series, and spectra on different grids. Those have one mean and one scale.
+    (Spectra spread over orders of magnitude, and with one scale the faint end is not seen: on a
+    thermal spectrum of 233 wavelengths whose mean varies by a factor of 291, the regression of five
+    parameters was left with 0.26 of their variance after 12 epochs, and with 0.05 with a scale for
+    each wavelength.)
 
     Attributes:
         name: Of the block.
         mean: (1,) or (L,), in the units of the values.
-        scale: The same; standard deviations, 1 where nothing varies.
+        scale: The same; standard deviations, or the root mean square uncertainty where that is
+            larger (else noise on an entry that no parameter moves would drown all others). 1 where
+            nothing varies.
         coordinate_mean: Of coordinates that are not on one grid.
         coordinate_scale: The same.
         typical: Median uncertainty in units of ``scale``; None for a block without uncertainties.
@@ -44,11 +49,17 @@ class BlockPreprocessing:
         values = channels["values"]
         mask = channels.get("mask")
         weights = np.ones(values.shape, bool) if mask is None else mask
-        axis = None if schema.modality in _SEQUENCES else 0
+        aligned = schema.modality == "spectrum" and "coordinates" not in channels
+        axis = None if schema.modality in _SEQUENCES and not aligned else 0
         mean, scale = _moments(values, weights, axis)
+        if "uncertainties" in channels:
+            squares = np.square(channels["uncertainties"], dtype=np.float64)
+            scale = np.maximum(scale, np.sqrt(_mean(squares, weights, axis)).ravel())
+        scale = _positive(scale)
         at, spread = np.zeros(1), np.ones(1)
         if "coordinates" in channels:
             at, spread = _moments(channels["coordinates"], weights, None)
+            spread = _positive(spread)
         typical = None
         if "uncertainties" in channels:
             measured = (channels["uncertainties"] / scale)[weights]
@@ -154,20 +165,24 @@ class Preprocessing:
         )
 
 
+def _mean(numbers: np.ndarray, mask: np.ndarray, axis: int | None) -> np.ndarray:
+    total = np.where(mask, numbers, 0.0).sum(axis=axis, keepdims=True, dtype=np.float64)
+    return total / np.maximum(mask.sum(axis=axis, keepdims=True), 1)
+
+
 def _moments(
     values: np.ndarray, mask: np.ndarray, axis: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    def total(numbers: np.ndarray) -> np.ndarray:
-        kept = np.where(mask, numbers, 0.0)
-        return kept.sum(axis=axis, keepdims=True, dtype=np.float64)
-
     low = np.min(values, axis=axis, keepdims=True, where=mask, initial=np.inf)
     high = np.max(values, axis=axis, keepdims=True, where=mask, initial=-np.inf)
-    count = np.maximum(total(np.ones(values.shape)), 1.0)
-    mean = total(values) / count
-    scale = np.sqrt(total((values - mean) ** 2) / count)
+    mean = _mean(values, mask, axis)
+    deviation = np.sqrt(_mean((values - mean) ** 2, mask, axis))
     # Numbers that differ by their rounding only are equal.
     largest = np.maximum(np.abs(low), np.abs(high))
     varies = low + 4.0 * np.finfo(values.dtype).eps * largest < high
     constant = np.where(high < low, 0.0, low)
-    return np.where(varies, mean, constant).ravel(), np.where(varies, scale, 1.0).ravel()
+    return np.where(varies, mean, constant).ravel(), np.where(varies, deviation, 0.0).ravel()
+
+
+def _positive(scale: np.ndarray) -> np.ndarray:
+    return np.where(scale > 0, scale, 1.0)
