@@ -44,12 +44,15 @@ class DrawnNoise:
 
     def of_tick(self, tick: Array, coordinates: int, dtype: Any) -> Noise:
         """Return the numbers of one tick, of the walk's dtype."""
-        normals, uniforms = self.normals[tick], self.uniforms[tick]
-        paired = jnp.concatenate([normals.real, normals.imag], axis=1)
-        return Noise(
-            paired[:, :coordinates].astype(dtype),
-            jnp.stack([uniforms.real, uniforms.imag]).astype(dtype),
-        )
+        drawn, uniforms = self.normals[tick], self.uniforms[tick]
+        candidates, pairs, particles = drawn.shape
+        # The halves are put in place one after the other: concatenated, each element would be
+        # chosen for itself, which takes five times as long.
+        normals = jnp.zeros((candidates, coordinates, particles), dtype)
+        second = drawn.imag[:, : coordinates - pairs]
+        normals = lax.dynamic_update_slice(normals, drawn.real.astype(dtype), (0, 0, 0))
+        normals = lax.dynamic_update_slice(normals, second.astype(dtype), (0, pairs, 0))
+        return Noise(normals, jnp.stack([uniforms.real, uniforms.imag]).astype(dtype))
 
 
 def draw_noise(state: WalkState, ticks: int, candidates: int, coordinates: int) -> DrawnNoise:
