@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import ParameterSpace
-from ax_jax_runners.posterior.datasets.digest import RowsDigest
 from ax_jax_runners.posterior.datasets.observations import as_observations, columns
 from ax_jax_runners.posterior.datasets.reading import BlockReader
 from ax_jax_runners.posterior.datasets.splitting import check_fraction
@@ -58,22 +56,11 @@ class ArrayDataset(BlockReader):
         self.validation_fraction = check_fraction(validation_fraction)
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 of names and rows, the same however they are stored and in every process."""
-        return self._fingerprint
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        digest = RowsDigest()
-        digest.update(self._parameters, self._observations)
-        return digest.hexdigest(self.names)
-
-    @property
     def _sizes(self) -> Sequence[int]:
         return [len(self._parameters)]
 
-    def _read(self, block: int) -> tuple[np.ndarray, Any]:
-        return self._parameters, self._observations
+    def _read(self, block: int) -> tuple[np.ndarray, Any, np.ndarray]:
+        return self._parameters, self._observations, np.arange(len(self._parameters))
 
 
 def as_parameters(parameters: Any, first_row: int = 0) -> np.ndarray:

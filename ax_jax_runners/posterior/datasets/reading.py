@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import ParameterSpace
+from ax_jax_runners.posterior.datasets.digest import RowsDigest
 from ax_jax_runners.posterior.datasets.observations import join, take
 from ax_jax_runners.posterior.datasets.splitting import check_split, is_validation
 from ax_jax_runners.posterior.records import PosteriorBatch
 
+_DIGESTED = 4096
 _SHUFFLING = 0x5F17_0FF1_E000_0001
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some rows of a data set.
+    """Some rows of one block, not copied out of it before they are asked for.
 
     Attributes:
         numbers: (n,) int64, their places in the data set.
-        parameters: (n, d) float64, physical units.
-        observations: Of n rows, in one of the forms of a `PosteriorBatch`.
+        places: (n,) int64, their places in the block; one may be there more than once.
+        parameters: Of the whole block, (b, d) float64, physical units.
+        observations: Of the whole block, in one of the forms of a `PosteriorBatch`.
     """
 
     numbers: np.ndarray
+    places: np.ndarray
     parameters: np.ndarray
     observations: Any
 
@@ -37,11 +42,7 @@ class Rows:
 
     def take(self, which: Any) -> Rows:
         """Return some of them, given as integers, booleans (one a row) or a slice."""
-        return Rows(self.numbers[which], self.parameters[which], take(self.observations, which))
-
-    def batch(self) -> PosteriorBatch:
-        """Return them as a batch, whose metadata tell their numbers as ``"rows"``."""
-        return PosteriorBatch(self.parameters, self.observations, {"rows": self.numbers})
+        return replace(self, numbers=self.numbers[which], places=self.places[which])
 
 
 class BlockReader(ABC):
@@ -62,9 +63,9 @@ class BlockReader(ABC):
     preprocessing_metadata: Mapping[str, Any] | None = None
 
     @property
-    @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 of names and rows, the same however they are stored and in every process."""
+        return self._digest_of_rows
 
     @property
     @abstractmethod
@@ -72,8 +73,8 @@ class BlockReader(ABC):
         """How many rows each block yields."""
 
     @abstractmethod
-    def _read(self, block: int) -> tuple[np.ndarray, Any]:
-        """Return the parameters and observations of one block."""
+    def _read(self, block: int) -> tuple[np.ndarray, Any, np.ndarray]:
+        """Return parameters and observations of a block, and the place in it of each row."""
 
     def __len__(self) -> int:
         return int(sum(self._sizes))
@@ -106,8 +107,12 @@ class BlockReader(ABC):
     def _batches(
         self, batch_size: int, seed: int | None, split: str | None
     ) -> Iterator[PosteriorBatch]:
-        for rows in rebatch(self._blocks(seed, split), batch_size):
-            yield rows.batch()
+        for parts in rebatch(self._blocks(seed, split), batch_size):
+            yield PosteriorBatch(
+                np.concatenate([part.parameters[part.places] for part in parts]),
+                join([take(part.observations, part.places) for part in parts]),
+                {"rows": np.concatenate([part.numbers for part in parts])},
+            )
 
     def _blocks(self, seed: int | None, split: str | None) -> Iterator[Rows]:
         starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
@@ -117,8 +122,11 @@ class BlockReader(ABC):
             random = np.random.Generator(np.random.Philox(key=[seed, _SHUFFLING]))
             order = random.permutation(order)
         for block in order:
-            parameters, observations = self._read(int(block))
-            rows = Rows(np.arange(starts[block], starts[block + 1]), parameters, observations)
+            parameters, observations, places = self._read(int(block))
+            numbers = np.arange(starts[block], starts[block + 1])
+            rows = Rows(numbers, places, parameters, observations)
+            if not len(rows):
+                continue
             if split is not None:
                 held = self._is_validation(rows)
                 rows = rows.take(held if split == "validation" else ~held)
@@ -132,9 +140,16 @@ class BlockReader(ABC):
         first, last = int(rows.numbers[0]), int(rows.numbers[-1])
         return is_validation(first, last + 1, len(self), fraction=self.validation_fraction)
 
+    @functools.cached_property
+    def _digest_of_rows(self) -> str:
+        digest = RowsDigest()
+        for batch in self._batches(_DIGESTED, None, None):
+            digest.update(batch.parameters, batch.observations)
+        return digest.hexdigest(self.names)
 
-def rebatch(blocks: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
-    """Yield the rows of blocks in pieces of ``batch_size``, the last one smaller."""
+
+def rebatch(blocks: Iterable[Rows], batch_size: int) -> Iterator[list[Rows]]:
+    """Yield the rows of blocks, ``batch_size`` at a time, the last ones fewer, in parts."""
     waiting: list[Rows] = []
     count = 0
     for block in blocks:
@@ -145,20 +160,10 @@ def rebatch(blocks: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
             count += len(piece)
             place += len(piece)
             if count == batch_size:
-                yield _joined(waiting)
+                yield waiting
                 waiting, count = [], 0
     if waiting:
-        yield _joined(waiting)
-
-
-def _joined(parts: list[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
-    return Rows(
-        np.concatenate([part.numbers for part in parts]),
-        np.concatenate([part.parameters for part in parts]),
-        join([part.observations for part in parts]),
-    )
+        yield waiting
 
 
 def check_whole(name: str, value: Any, least: int) -> int:

@@ -65,3 +65,26 @@ def check_fraction(fraction: float) -> float:
             f"validation_fraction is {fraction!r}; give a number from 0 to below 1."
         )
     return float(fraction)
+
+
+def is_validation_point(points: np.ndarray, *, fraction: float) -> np.ndarray:
+    """Tell for every point whether it is held back, by its coordinates alone.
+
+    Args:
+        points: (N, d) float64; equal ones are held back together.
+        fraction: Share of distinct points that are, on average.
+
+    Returns:
+        (N,) bool.
+    """
+    mixed = np.full(len(points), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in np.ascontiguousarray(points.T).view(np.uint64):
+        mixed = _mix(mixed ^ column)
+    return (mixed >> np.uint64(11)) * 2.0**-53 < fraction
+
+
+def _mix(words: np.ndarray) -> np.ndarray:
+    """Spread every bit over the whole word (the finaliser of SplitMix64, Steele et al. 2014)."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words = (words ^ (words >> np.uint64(shift))) * np.uint64(factor)
+    return words ^ (words >> np.uint64(31))
