@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ax_jax_runners.posterior.training.program import KEY_IMPLEMENTATION, Recipe, Weights, structure
+from ax_jax_runners.posterior.training.program import KEY_IMPLEMENTATION, Recipe, Weights, assembled
 
 #: Rows of a compiled call: as many as there are, rounded up to a power of two, within these.
 _SMALLEST, _LARGEST = 64, 4096
@@ -28,6 +28,11 @@ class Density:
 
     recipe: Recipe
     weights: Weights
+
+    @property
+    def model(self) -> Any:
+        """The model, an `equinox.Module` for one row."""
+        return assembled(self.recipe, self.weights)
 
     def embed(self, observation: Any) -> np.ndarray:
         """Return the embeddings (B, E) of standardised observations (B, ...)."""
@@ -88,14 +93,14 @@ class _Programs:
     @functools.cached_property
     def embed(self) -> Any:
         def embed(weights: Weights, observation: Any) -> Array:
-            return jax.vmap(self._model(weights).embed)(observation)
+            return jax.vmap(assembled(self.recipe, weights).embed)(observation)
 
         return jax.jit(embed)
 
     @functools.cached_property
     def sample(self) -> Any:
         def sample(weights: Weights, embeddings: Array, key_data: Array, draw: Array) -> Array:
-            model = self._model(weights)
+            model = assembled(self.recipe, weights)
 
             def one(embedding: Array, words: Array, number: Array) -> Array:
                 key = jax.random.wrap_key_data(words, impl=KEY_IMPLEMENTATION)
@@ -108,14 +113,9 @@ class _Programs:
     @functools.cached_property
     def log_prob(self) -> Any:
         def log_prob(weights: Weights, y: Array, embeddings: Array) -> Array:
-            return jax.vmap(self._model(weights).log_prob)(y, embeddings)
+            return jax.vmap(assembled(self.recipe, weights).log_prob)(y, embeddings)
 
         return jax.jit(log_prob)
-
-    def _model(self, weights: Weights) -> Any:
-        import equinox as eqx
-
-        return eqx.combine(weights.trainable, weights.fixed, structure(self.recipe))
 
 
 @functools.lru_cache(maxsize=64)

@@ -58,7 +58,7 @@ class FlowRecipe:
 
     Attributes:
         dimension: Number of parameters.
-        schema: Of the observations.
+        schema: Of the observations; None: not known, and nothing can be encoded.
         flow: The flow.
         encoder: The encoder.
         scale_head: Whether a head tells the observation's scale.
@@ -66,7 +66,7 @@ class FlowRecipe:
     """
 
     dimension: int
-    schema: ObservationSchema
+    schema: ObservationSchema | None
     flow: FlowConfiguration
     encoder: EncoderConfiguration
     scale_head: bool = False
@@ -75,8 +75,8 @@ class FlowRecipe:
     def build(self, key: Array) -> FlowModel:
         """Return the untrained model of a typed key."""
         first, second = jax.random.split(key)
-        encoder = build_encoder(first, self.schema, self.encoder)
-        size = encoder.embedding_dim
+        encoder = None if self.schema is None else build_encoder(first, self.schema, self.encoder)
+        size = self.encoder.embedding_dim if encoder is None else encoder.embedding_dim
         heads = AuxiliaryHeads(
             jnp.zeros(size + 1, jnp.float32) if self.scale_head else None,
             jnp.zeros((size + 1, self.dimension), jnp.float32) if self.parameter_head else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.evaluation.fingerprint import Fingerprint
 from ax_jax_runners.posterior.objectives.neural import NeuralPosterior, flow_closure
 from ax_jax_runners.posterior.training.rows import Rows
 
@@ -34,7 +35,7 @@ class EvidenceLowerBound:
 
     log_likelihood: LogLikelihood
     draws: int = 1
-    extras: NeuralPosterior = NeuralPosterior()
+    extras: NeuralPosterior = field(default_factory=NeuralPosterior)
 
     def __post_init__(self) -> None:
         if not callable(self.log_likelihood):
@@ -52,8 +53,22 @@ class EvidenceLowerBound:
         return False
 
     @property
+    def scored_rows(self) -> int | None:
+        return None
+
+    @property
     def needs_raw(self) -> bool:
         return True
+
+    def describe(self) -> dict[str, Any]:
+        fingerprint = Fingerprint()
+        fingerprint.add(self.log_likelihood)
+        return {
+            "name": "elbo",
+            "draws": self.draws,
+            "log_likelihood": fingerprint.hexdigest(),
+            "extras": self.extras.describe(),
+        }
 
     def training_loss(
         self, model: Any, row: Rows, key: Array, scales: Mapping[str, Array]
@@ -63,10 +78,8 @@ class EvidenceLowerBound:
         parts = model.flow.spline_parts(row.y, embedding) if self.extras.penalties else None
         return self.extras.with_extras(loss, parts, model, row, embedding, scales)
 
-    def validation_loss(self, model: Any, row: Rows, key: Array) -> tuple[Array, Array]:
-        embedding = model.embed(row.observation)
-        bound = self._negative_bound(model, row, embedding, key)
-        return bound, -model.log_prob(row.y, embedding)
+    def validation_loss(self, model: Any, row: Rows, key: Array) -> Array:
+        return self._negative_bound(model, row, model.embed(row.observation), key)
 
     def closure(self, model: Any, row: Rows, key: Array) -> Array:
         return flow_closure(model, row, key)

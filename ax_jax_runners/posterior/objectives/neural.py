@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,15 @@ class NeuralPosterior:
         return True
 
     @property
+    def scored_rows(self) -> int | None:
+        return None
+
+    @property
     def needs_raw(self) -> bool:
         return False
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "npe", **dataclasses.asdict(self)}
 
     def training_loss(
         self, model: Any, row: Rows, key: Array, scales: Mapping[str, Array]
@@ -70,9 +78,8 @@ class NeuralPosterior:
             total = total + scales["auxiliary_parameter_weight"] * jnp.mean(error**2)
         return total
 
-    def validation_loss(self, model: Any, row: Rows, key: Array) -> tuple[Array, Array]:
-        loss = -model.log_prob(row.y, model.embed(row.observation))
-        return loss, loss
+    def validation_loss(self, model: Any, row: Rows, key: Array) -> Array:
+        return -model.log_prob(row.y, model.embed(row.observation))
 
     def closure(self, model: Any, row: Rows, key: Array) -> Array:
         return flow_closure(model, row, key)

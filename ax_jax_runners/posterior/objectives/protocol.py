@@ -15,12 +15,21 @@ class Objective(Protocol):
 
     @property
     def is_log_density(self) -> bool:
-        """Whether the validation loss is minus a log density of y."""
+        """Whether epochs are compared by minus the log density of y."""
+        ...
+
+    @property
+    def scored_rows(self) -> int | None:
+        """Validation rows whose log density is computed after every epoch; None: all."""
         ...
 
     @property
     def needs_raw(self) -> bool:
         """Whether rows carry the observations as they were given."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the loss, as plain JSON."""
         ...
 
     def training_loss(
@@ -36,8 +45,8 @@ class Objective(Protocol):
         """
         ...
 
-    def validation_loss(self, model: Any, row: Rows, key: Array) -> tuple[Array, Array]:
-        """Return what epochs are compared by, and minus the log density of the row's y; both ().
+    def validation_loss(self, model: Any, row: Rows, key: Array) -> Array:
+        """Return what epochs are compared by, (); not asked for where that is a log density.
 
         Args:
             model: The model.

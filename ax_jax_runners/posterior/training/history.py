@@ -6,7 +6,8 @@ from enum import IntEnum
 
 #: Losses in nats a row. "validation_loss" is what epochs are compared by; "validation_nll" is
 #: minus the log density of the true parameters in physical units, "validation_sem" its standard
-#: error. "skipped_steps" had a gradient that was not finite. "sound" is 1 where weights may be kept.
+#: error. "skipped_steps" had a gradient that was not finite. "sound" is 1 where weights may be
+#: kept.
 COLUMNS = (
     "train_loss",
     "validation_loss",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -55,7 +55,7 @@ class EpochRecord(NamedTuple):
     Attributes:
         train_loss: (A,), mean over the rows as their steps came.
         loss: (A, validation rows), what epochs are compared by.
-        negative_log_prob: (A, validation rows), of y.
+        negative_log_prob: (A, scored rows), of y.
         closure: (A, 3), see `Objective.closure`: two maxima and a mean.
         rate: (A,), learning rate of the last step.
         norm: (A,), mean of the gradients' norms, of the steps that were taken.
@@ -103,13 +103,8 @@ class TrainingProgram:
         Args:
             key: (A, 2) uint32, data of the arms' keys.
         """
-        built = [self.recipe.build(_folded(row, _WEIGHTS)) for row in key]
-        parts = [split(model) for model in built]
-        return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *parts)
-
-    def model(self, trainable: Any, fixed: Any) -> Any:
-        """Return the model with some weights of one arm."""
-        return eqx.combine(trainable, fixed, structure(self.recipe))
+        parts = [first_weights(self.recipe, row) for row in key]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
     @functools.cached_property
     def epoch(self) -> Any:
@@ -190,7 +185,7 @@ class TrainingProgram:
         scales: Mapping[str, Array],
         typical: Any,
     ) -> Array:
-        model = self.model(trainable, fixed)
+        model = assembled(self.recipe, Weights(trainable, fixed))
 
         def of_row(row: Rows, key: Array) -> Array:
             on_observation, on_parameters, of_loss = jax.random.split(key, 3)
@@ -214,14 +209,22 @@ class TrainingProgram:
     def _validate(
         self, trainable: Any, fixed: Any, validation: Rows, key: Array
     ) -> tuple[Array, Array, Array]:
-        model = self.model(trainable, fixed)
+        model = assembled(self.recipe, Weights(trainable, fixed))
         rows = validation.y.shape[0]
         keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
-        loss, score = jax.lax.map(
-            lambda pair: self.objective.validation_loss(model, *pair),
-            (validation, keys),
-            batch_size=min(rows, _SCORED),
+
+        def each(function: Callable[..., Array], count: int) -> Array:
+            some = jax.tree.map(lambda leaf: leaf[:count], (validation, keys))
+            return jax.lax.map(lambda pair: function(*pair), some, batch_size=min(count, _SCORED))
+
+        scored = self.objective.scored_rows
+        score = each(
+            lambda row, _: -model.log_prob(row.y, model.embed(row.observation)),
+            rows if scored is None else min(rows, scored),
         )
+        loss = score
+        if not self.objective.is_log_density:
+            loss = each(lambda row, own: self.objective.validation_loss(model, row, own), rows)
         few = jax.tree.map(lambda leaf: leaf[:_LOOKED_AT], (validation, keys))
         found = jax.vmap(lambda row, own: self.objective.closure(model, row, own))(*few)
         worst = found[:, :2].max(axis=0)
@@ -234,10 +237,23 @@ def training_program(recipe: Recipe, objective: Objective, plan: Plan) -> Traini
     return TrainingProgram(recipe, objective, plan)
 
 
-def split(model: Any) -> Weights:
-    """Return the arrays of a model."""
-    arrays = eqx.filter(model, eqx.is_array)
+def first_weights(recipe: Recipe, key_data: np.ndarray) -> Weights:
+    """Return the weights of a model that is not trained.
+
+    Args:
+        recipe: Its structure.
+        key_data: (2,) uint32, data of an arm's key.
+    """
+    with jax.enable_x64(False):
+        key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=KEY_IMPLEMENTATION)
+        model = recipe.build(jax.random.fold_in(key, _WEIGHTS))
+        arrays = jax.tree.map(np.asarray, eqx.filter(model, eqx.is_array))
     return Weights(*eqx.partition(arrays, eqx.is_inexact_array))
+
+
+def assembled(recipe: Recipe, weights: Weights) -> Any:
+    """Return the model of a recipe with some weights."""
+    return eqx.combine(weights.trainable, weights.fixed, structure(recipe))
 
 
 @functools.lru_cache(maxsize=64)
@@ -247,8 +263,3 @@ def structure(recipe: Recipe) -> Any:
     with jax.ensure_compile_time_eval():
         built = recipe.build(jax.random.key(0, impl=KEY_IMPLEMENTATION))
     return eqx.filter(built, eqx.is_array, inverse=True)
-
-
-def _folded(key_data: np.ndarray, use: int) -> Array:
-    key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=KEY_IMPLEMENTATION)
-    return jax.random.fold_in(key, use)

@@ -21,11 +21,6 @@ class Rows(NamedTuple):
     observation: Any
     raw: Any = None
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self.y)
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:

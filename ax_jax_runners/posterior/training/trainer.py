@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -40,9 +40,9 @@ class Settings:
         stability: When an epoch may be kept.
     """
 
-    optimiser: OptimiserConfiguration = OptimiserConfiguration()
-    regularisation: RegularisationConfiguration = RegularisationConfiguration()
-    stability: StabilityConfiguration = StabilityConfiguration()
+    optimiser: OptimiserConfiguration = field(default_factory=OptimiserConfiguration)
+    regularisation: RegularisationConfiguration = field(default_factory=RegularisationConfiguration)
+    stability: StabilityConfiguration = field(default_factory=StabilityConfiguration)
 
     @property
     def plan(self) -> Plan:
@@ -138,7 +138,7 @@ class Trainer:
         best: Any,
     ) -> TrainingState:
         history = state.history.copy()
-        for arm in np.flatnonzero(going):
+        for arm in np.flatnonzero(going).tolist():
             history[arm, state.epoch[arm]] = [rows[arm][name] for name in COLUMNS]
         loss = np.array([row["validation_loss"] for row in rows])
         epoch = (state.epoch + going).astype(np.int32)
@@ -164,7 +164,8 @@ class Trainer:
         )
 
     def _row(self, arm: int, told: EpochRecord, data: TrainingData) -> dict[str, float]:
-        score = told.negative_log_prob[arm] - data.log_slope
+        score = told.negative_log_prob[arm]
+        score = score - data.log_slope[: len(score)]
         density = self.objective.is_log_density
         loss = score if density else told.loss[arm]
         spread = score.std(ddof=1) / np.sqrt(len(score)) if len(score) > 1 else np.nan

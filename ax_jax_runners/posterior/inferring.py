@@ -1,0 +1,297 @@
+"""What every estimator with a model does alike: encode, draw, evaluate, save and load."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.parameters import ParameterSpace
+from ax_jax_runners.posterior.coordinates import ParameterCoordinates, check_space
+from ax_jax_runners.posterior.drawing import Density, key_data
+from ax_jax_runners.posterior.encoders import ObservationSchema, Preprocessing
+from ax_jax_runners.posterior.observing import (
+    as_batch,
+    joined,
+    neutral_preprocessing,
+    observation_metadata,
+)
+from ax_jax_runners.posterior.persistence import (
+    PersistentPosteriorEstimator,
+    load_arrays,
+    save_arrays,
+)
+from ax_jax_runners.posterior.records import EncodedObservation, PosteriorSamples
+from ax_jax_runners.posterior.training.program import Recipe, Weights, first_weights
+
+_LOG = logging.getLogger("ax_jax_runners.posterior")
+
+
+class InferringEstimator(PersistentPosteriorEstimator):
+    """An estimator with a model; a subclass says which.
+
+    Attributes:
+        schema: Of the observations; None until a data set told.
+        preprocessing: Of the observations; None until training.
+        coordinates: Of the parameters; until training those of the parameter space alone.
+    """
+
+    def __init__(
+        self,
+        parameter_dim: int,
+        parameter_space: str = "unconstrained",
+        seed: int = 0,
+        task_metadata: Mapping[str, Any] | None = None,
+        *,
+        prior: ParameterSpace | None = None,
+    ) -> None:
+        """Check what is given; weights are made when they are first asked for.
+
+        Raises:
+            ConfigurationError: A value that cannot be used.
+            ParameterError: A prior of another dimension, or one that the space cannot have.
+        """
+        super().__init__(parameter_dim, parameter_space, seed, task_metadata, prior=prior)
+        if prior is not None:
+            check_space(parameter_space, prior, parameter_dim)
+        self.schema: ObservationSchema | None = None
+        self.preprocessing: Preprocessing | None = None
+        self.coordinates = ParameterCoordinates(
+            parameter_space, parameter_dim, prior, np.zeros(parameter_dim), np.ones(parameter_dim)
+        )
+        self._density: Density | None = None
+
+    @abstractmethod
+    def recipe(self, schema: ObservationSchema | None) -> Recipe:
+        """Return the structure of the model for some observations."""
+
+    @property
+    def density(self) -> Density:
+        """The model: trained, or with the weights with which training would begin."""
+        if self._density is None:
+            recipe = self.recipe(self.schema)
+            self._density = Density(recipe, first_weights(recipe, key_data(self.seed)))
+        return self._density
+
+    @property
+    def model(self) -> Any:
+        """The model, an `equinox.Module` for one row."""
+        return self.density.model
+
+    # ------------------------------------------------------------------ observations
+
+    def encode_observation(self, blocks: Any) -> EncodedObservation:
+        """Return one observation as the density sees it.
+
+        Args:
+            blocks: A list of `ObservationBlock`, a mapping of arrays or a vector, as in training.
+
+        Raises:
+            ConfigurationError: It does not fit the observations of the training data.
+        """
+        return self._encoded(as_batch(blocks))[0]
+
+    def batch_encode_observation(self, blocks_list: Sequence[Any]) -> list[EncodedObservation]:
+        """Return many observations as the density sees them, by one compiled call.
+
+        Raises:
+            ConfigurationError: One does not fit the observations of the training data.
+        """
+        return self._encoded(joined(blocks_list)) if len(blocks_list) else []
+
+    def embeddings(self, observations: Any) -> np.ndarray:
+        """Return the embeddings (B, E) of observations in any form of a `PosteriorBatch`.
+
+        Raises:
+            ConfigurationError: They do not fit those of the training data.
+        """
+        if self.schema is None or self.preprocessing is None:
+            # Weights of the beginning: nothing is known of the observations but this one batch.
+            self.schema = ObservationSchema.of(observations)
+            self.preprocessing = neutral_preprocessing(self.schema)
+            self._density = None
+        stacked = self.preprocessing.apply(self.schema.stack(observations))
+        return self.density.embed(stacked)
+
+    def _encoded(self, observations: Any) -> list[EncodedObservation]:
+        embeddings = self.embeddings(observations)
+        assert self.schema is not None  # noqa: S101
+        told = observation_metadata(self.schema)
+        return [EncodedObservation(row, told) for row in embeddings]
+
+    # ------------------------------------------------------------------ draws
+
+    def sample_posterior(
+        self,
+        observation: EncodedObservation,
+        n_samples: int,
+        seed: int | None = None,
+        *,
+        space: str | None = None,
+        clamp_non_finite: bool = False,
+    ) -> PosteriorSamples:
+        """Draw from the posterior of one observation.
+
+        Args:
+            observation: What `encode_observation` returned.
+            n_samples: How many.
+            seed: None: the estimator's own.
+            space: "physical", or the estimator's own space (None).
+            clamp_non_finite: Whether draws that are not finite become large finite numbers. They
+                are counted in the metadata in any case.
+
+        Returns:
+            (n_samples, d) float64 draws.
+        """
+        key = key_data(self.seed if seed is None else seed)[None]
+        embedding = self._embedding(observation)[None]
+        drawn, missing = self._drawn(embedding, n_samples, key, space, clamp_non_finite)
+        told = {
+            "space": space or self.parameter_space,
+            "seed": self.seed if seed is None else seed,
+            "non_finite": missing,
+        }
+        return PosteriorSamples(drawn[0], metadata=told)
+
+    def batch_sample_posterior(
+        self,
+        embeddings: Any,
+        n_samples: int,
+        base_seed: int = 0,
+        *,
+        space: str | None = None,
+        clamp_non_finite: bool = False,
+    ) -> np.ndarray:
+        """Draw from the posteriors of many observations by compiled calls for all of them.
+
+        Args:
+            embeddings: (B, E) of `EncodedObservation` s.
+            n_samples: Draws of each.
+            base_seed: Observation i draws from its key with i folded in.
+            space: "physical", or the estimator's own space (None).
+            clamp_non_finite: As in `sample_posterior`; their number is logged.
+
+        Returns:
+            (B, n_samples, d) float64.
+        """
+        rows = np.asarray(embeddings, np.float32)
+        if rows.ndim != 2:
+            raise ConfigurationError(
+                f"The embeddings have the shape {rows.shape}; give (batch, embedding_dim)."
+            )
+        keys = key_data(base_seed, rows=len(rows))
+        return self._drawn(rows, n_samples, keys, space, clamp_non_finite)[0]
+
+    def draw(
+        self, observations: Any, n: int, *, seed: int = 0, space: str = "physical"
+    ) -> np.ndarray:
+        """Draw (B, n, d) parameters for raw observations in any form of a `PosteriorBatch`."""
+        return self.batch_sample_posterior(self.embeddings(observations), n, seed, space=space)
+
+    def _drawn(
+        self, embeddings: np.ndarray, n: int, keys: np.ndarray, space: str | None, clamp: bool
+    ) -> tuple[np.ndarray, int]:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ConfigurationError(f"The number of draws is {n!r}; give a whole number from 1.")
+        y = self.density.sample(embeddings, int(n), keys).astype(np.float64)
+        sound = np.asarray(np.isfinite(y).all(axis=-1))
+        given = self._from_flow(np.where(sound[..., None], y, 0.0), space)
+        missing = int((~sound).sum())
+        if missing:
+            _LOG.warning(
+                "%d of %d draws are not finite: the %s flow is not sound there; train with the "
+                "stability thresholds, or a smaller learning rate.",
+                missing,
+                sound.size,
+                self.estimator_family,
+            )
+            limit = float(np.finfo(np.float32).max)
+            blank = np.nan_to_num(y, nan=0.0, posinf=limit, neginf=-limit) if clamp else np.nan
+            given = np.where(sound[..., None], given, blank)
+        return given, missing
+
+    # ------------------------------------------------------------------ densities
+
+    def log_prob(
+        self, observation: EncodedObservation, parameters: Any, *, space: str | None = None
+    ) -> Any:
+        """Return the log density of parameters given one observation.
+
+        Args:
+            observation: What `encode_observation` returned.
+            parameters: (d,) or (B, d), in ``space``.
+            space: "physical", or the estimator's own space (None).
+
+        Returns:
+            A number, or (B,) float64; -inf outside the prior's support.
+        """
+        values = np.asarray(parameters, np.float64)
+        rows = values[None] if values.ndim == 1 else values
+        found = self._log_density(self._embedding(observation), rows, space)
+        return float(found[0]) if values.ndim == 1 else found
+
+    def log_density(
+        self, observations: Any, parameters: Any, *, space: str = "physical"
+    ) -> np.ndarray:
+        """Return the log density (B,) of parameters (B, d), row by row of the observations."""
+        rows = np.asarray(parameters, np.float64)
+        return self._log_density(self.embeddings(observations), rows, space)
+
+    def _log_density(
+        self, embeddings: np.ndarray, rows: np.ndarray, space: str | None
+    ) -> np.ndarray:
+        physical = self._is_physical(space)
+        to_flow = self.coordinates.to_flow if physical else self.coordinates.to_flow_from_space
+        y, log_slope = to_flow(rows)
+        inside = np.isfinite(log_slope)
+        found = self.density.log_prob(np.where(inside[:, None], y, 0.0), embeddings)
+        return np.where(inside, found + np.where(inside, log_slope, 0.0), -np.inf)
+
+    def _from_flow(self, y: np.ndarray, space: str | None) -> np.ndarray:
+        if self._is_physical(space):
+            return self.coordinates.from_flow(y)
+        return self.coordinates.from_flow_to_space(y)
+
+    def _is_physical(self, space: str | None) -> bool:
+        if space not in (None, "physical", self.parameter_space):
+            raise ConfigurationError(
+                f"space is {space!r}; give 'physical' or the estimator's own, "
+                f"{self.parameter_space!r}."
+            )
+        return space == "physical"
+
+    def _embedding(self, observation: Any) -> np.ndarray:
+        if not isinstance(observation, EncodedObservation):
+            observation = self.encode_observation(observation)
+        return np.asarray(observation.embedding, np.float32)
+
+    # ------------------------------------------------------------------ persistence
+
+    def save_backend_state(self, output_path: Path) -> None:
+        """Write the weights to a folder."""
+        save_arrays(output_path, self.density.weights.trainable)
+
+    def load_backend_state(self, input_path: Path) -> None:
+        """Read the weights that `save_backend_state` wrote."""
+        fresh = self.density
+        trainable = load_arrays(input_path, fresh.weights.trainable)
+        self._density = Density(fresh.recipe, Weights(trainable, fresh.weights.fixed))
+
+    def hydrate_loaded_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Take over from saved metadata what the training learned beside the weights."""
+        super().hydrate_loaded_metadata(metadata)
+        if self.observation_schema:
+            self.schema = ObservationSchema.from_description(self.observation_schema)
+        learned = self.preprocessing_metadata_payload
+        if "observations" in learned:
+            self.preprocessing = Preprocessing.from_description(learned["observations"])
+        if "parameters" in learned:
+            self.coordinates = ParameterCoordinates.from_description(
+                dict(learned["parameters"]), self.prior
+            )
+        self._density = None
