@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,5 +115,5 @@ def rows_of(
     features = {c.source: arrays[c.name][kept] for c in columns if c.group == FEATURE}
     if list(features) == [WHOLE]:
         [array] = features.values()
-        return parameters, array.reshape(len(array), -1)
+        return parameters, array.reshape(len(array), math.prod(array.shape[1:]))
     return parameters, features
