@@ -21,7 +21,7 @@ from ax_jax_runners.problems.sbi import (
     TwoMoons,
 )
 
-EXACT = [name for name in SBI_PROBLEMS if name not in ("bernoulli-glm", "spectrum")]
+EXACT = [name for name in SBI_PROBLEMS if name not in ("bernoulli-glm", "transmission-spectrum")]
 PLANAR = {
     "two-moons": TwoMoons(),
     "gaussian-linear": GaussianLinear(2),
