@@ -96,7 +96,7 @@ def check_predictions(
             f"rows of {theta.shape[0] * theta.shape[1]}; the observations hold {truth.shape[1]}."
         )
     rows = simulated.reshape(*theta.shape[:2], -1)
-    finite = np.isfinite(rows).all(axis=-1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=-1))
     if not finite.any(axis=-1).all():
         raise ConfigurationError(
             f"No simulation of observation {int((~finite.any(axis=-1)).argmax())} is finite; check "

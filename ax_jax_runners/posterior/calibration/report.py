@@ -136,7 +136,7 @@ def calibrate(
         )
     drawn = np.asarray(posterior.draw(observations, draws, seed=seed), np.float64)
     truth, drawn = as_truth_and_draws(truth, drawn)
-    finite = np.isfinite(drawn).all(axis=-1)
+    finite = np.asarray(np.isfinite(drawn).all(axis=-1))
     densities = _log_densities(posterior, observations, truth, drawn, finite)
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
     ranks = rank_test(
