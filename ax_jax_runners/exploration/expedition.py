@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration.archive import Checkpoint, WalkArchive
+from ax_jax_runners.exploration.pace import Pace
 from ax_jax_runners.exploration.progress import Report, reporting
 from ax_jax_runners.exploration.result import WalkResult
 from ax_jax_runners.exploration.rows import chain_rows
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Bytes of recorded states between two checkpoints, whatever the options say.
 _MOST_BYTES = 64 * 2**20
+#: Ticks of a particle, and suggestions: evaluations and moves are counted in an int32, suggestions
+#: in a uint32.
+_MOST_TICKS, _MOST_SUGGESTIONS = 2**31 - 1, 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,25 @@ class Expedition:
         """Walk to the end; see `RandomWalk.run`."""
         walk = self.walk
         total = walk.n_iterations + walk.warm_up_iterations
+        if total > self._most_ticks:
+            raise ConfigurationError(
+                f"n_iterations and the warm-up are {total} together; a particle can make at most "
+                f"{self._most_ticks} steps. Give fewer, and more particles."
+            )
         with reporting(total, len(self.theta), progress) as report:
             if directory is None:
                 kept: list[Segment] = []
                 state = self._go(self.begin(), kept.append, report)
+                self._check_ended(state)
                 return WalkResult(walk, self.seed_points, self.particles, state, tuple(kept))
             with self._open(directory) as archive:
                 state = self._resume(archive)
                 saver = _Saver(self, archive, state)
-                state = self._go(state, saver.take, report, saver.note)
+                state = self._go(
+                    state, saver.take, report, saver.note, Pace.between(walk.checkpoint_by_time)
+                )
                 saver.save(state)
+                self._check_ended(state)
                 view = archive.view
             return WalkResult(walk, self.seed_points, self.particles, state, view)
 
@@ -104,32 +118,63 @@ class Expedition:
         take: Callable[[Segment], None],
         report: Report,
         note: Callable[[WalkState], None] = lambda state: None,
+        pace: Pace | None = None,
     ) -> WalkState:
-        """Walk from checkpoint to checkpoint to the end."""
-        walk = self.walk
+        """Walk from checkpoint to checkpoint to the end, or until all ticks are used up."""
+        walk, last_tick = self.walk, self._most_ticks
         at = iteration_of(state)
-        while at is not None and at < walk.n_iterations:
-            target = self._next(at)
+        while at is not None and at < walk.n_iterations and not self._exhausted(state).any():
+            begun = time.monotonic()
+            target = self._next(at, walk.checkpoint_every if pace is None else pace.length)
             if at < 0:
-                state = warm_up(walk.program, state, walk.plan, target)
+                state = warm_up(walk.program, state, walk.plan, target, last_tick=last_tick)
             else:
-                state, segment = advance(walk.program, state, target, thin=walk.thin)
+                state, segment = advance(
+                    walk.program, state, target, thin=walk.thin, last_tick=last_tick
+                )
                 if segment is not None:
                     take(segment)
             state = finish(state, walk.n_iterations)
+            if pace is not None:
+                pace.note(time.monotonic() - begun)
             note(state)
             report(target + walk.warm_up_iterations)
             at = iteration_of(state)
         return state
 
-    def _next(self, at: int) -> int:
+    def _next(self, at: int, every: int) -> int:
         """Return where the piece that begins at an iteration ends."""
-        every = min(self.walk.checkpoint_every, self._affordable)
+        every = min(every, self._affordable)
         if at < 0:
             return min(0, at + every)
         thin = self.walk.thin
         every = thin if at % thin else -(-every // thin) * thin
         return min(self.walk.n_iterations, (at // every + 1) * every)
+
+    @property
+    def _most_ticks(self) -> int:
+        return min(_MOST_TICKS, _MOST_SUGGESTIONS // self.walk.chosen_kernel.candidates)
+
+    def _exhausted(self, state: WalkState) -> np.ndarray:
+        """Say which particles have used up their ticks before their end."""
+        going = np.asarray(state.status) == RUNNING
+        return going & (np.asarray(state.tick) >= self._most_ticks)
+
+    def _check_ended(self, state: WalkState) -> None:
+        """Check that all particles came to their ends.
+
+        Raises:
+            ConfigurationError: One that used up its ticks.
+        """
+        exhausted = np.flatnonzero(self._exhausted(state))
+        if len(exhausted):
+            first = int(exhausted[0])
+            raise ConfigurationError(
+                f"Particle {first % self.particles} of seed point {first // self.particles} was at "
+                f"iteration {int(np.asarray(state.iteration)[first])} of {self.walk.n_iterations} "
+                f"when it had made {self._most_ticks} groups of suggestions, all that are counted. "
+                "Give fewer n_iterations, and more particles."
+            )
 
     @functools.cached_property
     def _affordable(self) -> int:

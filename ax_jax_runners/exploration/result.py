@@ -88,12 +88,20 @@ class WalkResult:
         from ax_jax_runners.exploration.archive.layout import arrange
 
         if isinstance(self.recorded, ArchiveView):
-            return self.recorded.to_pandas()
+            return self._cut(self.recorded.to_pandas())
         rows = self._rows
         layout, arrays, _ = arrange(rows.columns, rows.parameters, rows.features)
         return pd.DataFrame(
             {c.name: list(arrays[c.name]) if c.shape else arrays[c.name] for c in layout.columns}
         )
+
+    def _cut(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the iterations that were asked for; the files may hold more."""
+        iteration = frame["iteration"].to_numpy()
+        left = (self.walk.n_iterations - iteration) // self.walk.thin + 1
+        times = frame["multiplicity"].to_numpy()
+        shorter = frame.assign(multiplicity=np.minimum(times, left).astype(times.dtype))
+        return shorter.iloc[np.flatnonzero(left > 0)].reset_index(drop=True)
 
     # ------------------------------------------------------------------ the particles
 
@@ -134,6 +142,7 @@ class WalkResult:
 
     def _reason(self, i: int, distance: float) -> str:
         walk, status = self.walk, int(np.asarray(self.state.status)[i])
+        iterations = int(np.asarray(self.state.iteration)[i])
         if status == STALLED:
             admissible = "in the search box"
             if walk.mode == "expand":
@@ -144,12 +153,12 @@ class WalkResult:
             if not arrived:
                 rejected = int(self.state.evaluations[i]) - int(self.state.moves[i])
                 return (
-                    f"{walk.n_iterations} iterations ended {distance:.3g} of the box away from the "
+                    f"{iterations} iterations ended {distance:.3g} of the box away from the "
                     f"aim: {rejected} of {int(self.state.evaluations[i])} points on the way were "
                     "outside the region"
                 )
         if status == FINISHED:
-            return f"{walk.n_iterations} iterations done"
+            return f"{iterations} iterations done"
         return f"{int(self.state.at_aim[i])} inside points with all aims reached"
 
     # ------------------------------------------------------------------ findings

@@ -71,14 +71,16 @@ class RandomWalk:
         adapt: Whether the warm-up also learns the shape of the region, for proposals. What a
             particle learned depends on where it was: in many dimensions (measured at 40) it takes
             several thousand iterations until nothing of that is left in where it is.
-        warm_up: Iterations of the warm-up; None: 200 where the step is tuned, 100 a parameter (at
-            least 500) where the shape is learned, else 0.
+        warm_up: Iterations of the warm-up, which are not recorded; None: 200 where the step is
+            tuned, 100 a parameter (at least 500) where the shape is learned, else 0. Where nothing
+            is learned, it only leads away from the seed point.
         target_acceptance: Share of steps that a tuned step size lets be taken.
         max_suggestions: Suggestions in a row of which none could be evaluated, after which a
             particle ends as "stalled".
         thin: Iterations from one recorded state to the next.
         checkpoint_every: Iterations between two writes of a run with a directory.
-        checkpoint_by_time: Minutes between them; wins over ``checkpoint_every``.
+        checkpoint_by_time: Minutes between them; wins over ``checkpoint_every``. The walk then goes
+            in pieces of about a tenth of that time, at least of one recorded iteration.
         concat_every_n_save: Small files that are merged into one.
         seed: Of the random numbers, from 0 to 2**32 - 1.
     """
@@ -163,7 +165,7 @@ class RandomWalk:
     def warm_up_iterations(self) -> int:
         """Iterations of the warm-up."""
         if self.warm_up is not None:
-            return self.warm_up if self.tuned or self.adapt else 0
+            return self.warm_up
         if self.adapt:
             return max(500, 100 * self.region.box.dimension)
         return 200 if self.tuned else 0

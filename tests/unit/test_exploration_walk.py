@@ -17,7 +17,13 @@ import pytest
 from ax_jax_runners import FeatureEvaluator, Parameter, ParameterSpace
 from ax_jax_runners.errors import ConfigurationError, ParameterError, SeedPointOutside
 from ax_jax_runners.evaluation.features import leaf_names
-from ax_jax_runners.exploration import Constraint, RandomWalk, WalkArchive, WalkResult
+from ax_jax_runners.exploration import (
+    Constraint,
+    RandomWalk,
+    WalkArchive,
+    WalkResult,
+    expedition,
+)
 
 SQUARE = ParameterSpace(
     [Parameter("x", lower=-1.0, upper=3.0), Parameter("y", lower=0.0, upper=2.0)]
@@ -433,7 +439,52 @@ def test_checkpoints_by_time_win_over_counts(tmp_path: Path) -> None:
     fixed(checkpoint_every=5, checkpoint_by_time=60.0).run(CENTRE, directory=tmp_path / "rarely")
     fixed(checkpoint_every=5, checkpoint_by_time=1e-9).run(CENTRE, directory=tmp_path / "often")
     assert len(WalkArchive.read(tmp_path / "rarely").shards) == 1
-    assert len(WalkArchive.read(tmp_path / "often").shards) == 8
+    # No count delays them: the clock is looked at after each iteration.
+    assert len(WalkArchive.read(tmp_path / "often").shards) == 40
+
+
+def test_a_directory_that_holds_more_gives_what_was_asked_for(tmp_path: Path) -> None:
+    for thin in (1, 3):
+        given = fixed(n_iterations=40, thin=thin, checkpoint_every=30)
+        given.run(CENTRE, particles=4, directory=tmp_path / str(thin))
+        for end in (40, 31, 20, 2):
+            shorter = dataclasses.replace(given, n_iterations=end)
+            kept = shorter.run(CENTRE, particles=4)
+            found = shorter.run(CENTRE, particles=4, directory=tmp_path / str(thin))
+            np.testing.assert_array_equal(found.states, kept.states)
+            frame = found.to_frame()
+            assert frame["multiplicity"].to_numpy().sum() == 4 * (end // thin)
+            assert_frame_agrees(kept, frame, thin)
+            assert found.particles_frame()["reason"].tolist() == ["40 iterations done"] * 4
+
+
+def test_a_warm_up_that_learns_nothing_only_goes_ahead() -> None:
+    after = fixed(n_iterations=10, warm_up=30).run(CENTRE, particles=3)
+    np.testing.assert_array_equal(
+        after.states, fixed(n_iterations=40).run(CENTRE, particles=3).states[30:]
+    )
+    assert after.particles_frame()["iterations"].tolist() == [10] * 3
+    chords = walk(kernel="hit_and_run", n_iterations=10, warm_up=30).run(CENTRE, particles=3)
+    longer = walk(kernel="hit_and_run", n_iterations=40).run(CENTRE, particles=3)
+    np.testing.assert_array_equal(chords.states, longer.states[30:])
+
+
+class TestTicksThatAreUsedUp:
+    def test_more_iterations_than_ticks_are_refused_before_the_walk(self) -> None:
+        long = fixed(n_iterations=2**31 - 10, warm_up=100)
+        with pytest.raises(ConfigurationError, match="2147483738 together.*at most 2147483647"):
+            long.run(CENTRE)
+
+    @pytest.mark.parametrize("in_files", [False, True])
+    def test_a_particle_that_runs_out_of_them_says_where(
+        self, in_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(expedition, "_MOST_TICKS", 50)
+        given = walk(kernel="hit_and_run", n_iterations=45, checkpoint_every=5)
+        message = r"Particle \d of seed point 0 was at iteration [1-4]\d? of 45 .* made 50 groups"
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match=message):
+                given.run(CENTRE, particles=4, directory=tmp_path if in_files else None)
 
 
 # ---------------------------------------------------------------------- seed points
