@@ -15,6 +15,7 @@ from typing import Any
 
 from ax_jax_runners.errors import ArtifactCorrupt, ConfigurationError
 from ax_jax_runners.files import write_atomically
+from ax_jax_runners.files.whole import open_file
 
 _METADATA = "metadata.json"
 
@@ -76,15 +77,8 @@ def write_estimator(directory: Path, contents: Mapping[str, bytes]) -> Path:
 
 
 def _read(directory: Path, path: str) -> bytes:
-    place = _inside(directory, path)
-    try:
-        descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as stream:
-            return stream.read()
-    except OSError as error:
-        raise ArtifactCorrupt(
-            f"{place} cannot be read ({error.strerror}); save the estimator again."
-        ) from error
+    with open_file(_inside(directory, path), advice="save the estimator again") as stream:
+        return stream.read()
 
 
 def _inside(directory: Path, path: str) -> Path:

@@ -15,6 +15,14 @@ from ax_jax_runners.parameters.description import space_from_description
 
 TRANSFORMS = dist.transforms
 SHIFTED = dist.TransformedDistribution(dist.Normal(0.0, 1.0), TRANSFORMS.ExpTransform())
+UNIT = dist.constraints.unit_interval
+SQUEEZED = dist.TransformedDistribution(
+    dist.Normal(0.0, 1.0),
+    [TRANSFORMS.SigmoidTransform(), TRANSFORMS.AffineTransform(1.0, 2.0, domain=UNIT)],
+)
+MIXTURE = dist.MixtureGeneral(
+    dist.Categorical(np.array([0.25, 0.75])), [dist.Normal(0.0, 1.0), dist.Normal(3.0, 0.5)]
+)
 
 
 def through_json(space: ParameterSpace) -> ParameterSpace:
@@ -32,6 +40,8 @@ def through_json(space: ParameterSpace) -> ParameterSpace:
         Parameter("a", dist.TruncatedNormal(0.0, 1.0, low=-1.0, high=2.0)),
         Parameter("a", dist.Poisson(3.3), integer=True),
         Parameter("a", SHIFTED),
+        Parameter("a", SQUEEZED),
+        Parameter("a", MIXTURE),
     ],
     ids=lambda parameter: type(parameter.prior).__name__,
 )
@@ -57,6 +67,32 @@ def test_kinds_and_constraints_come_back() -> None:
         constraints=["a - 2*line[0].r + d <= 7.1", "a >= 1e-3"],
     )
     assert through_json(space) == space
+
+
+def test_the_last_digits_of_quantiles_do_not_matter() -> None:
+    space = ParameterSpace([Parameter("a", dist.Normal(0.1, 3.0))])
+    told = space.describe()
+    told["parameters"][0]["upper"] = float(np.nextafter(space.upper[0], 9.0))
+    assert space_from_description(told) == space
+    told["parameters"][0]["upper"] *= 1.01
+    with pytest.raises(ParameterError, match="again from its description"):
+        space_from_description(told)
+
+
+def test_a_prior_that_is_not_described_in_full_is_refused() -> None:
+    inverse = dist.TransformedDistribution(dist.Gamma(2.0, 3.0), TRANSFORMS.ExpTransform().inv)
+    with pytest.raises(ParameterError, match=r"_InverseTransform.*none of numpyro"):
+        through_json(ParameterSpace([Parameter("a", inverse)]))
+
+
+def test_constraints_that_became_others_are_refused() -> None:
+    told = ParameterSpace(
+        [Parameter("a", lower=0, upper=2), Parameter("b", lower=0, upper=2)],
+        constraints=["a + b <= 1.5"],
+    ).describe()
+    told["constraints"][0]["coefficients"]["b"] = 0.0
+    with pytest.raises(ParameterError, match="not those of the description"):
+        space_from_description(told)
 
 
 @pytest.mark.parametrize(

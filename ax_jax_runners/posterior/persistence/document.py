@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from ax_jax_runners.errors import ArtifactCorrupt, ResultNotStorable
 from ax_jax_runners.files.atomic import write_atomically
+from ax_jax_runners.files.whole import open_file
 
 METADATA_FILE = "metadata.json"
 
@@ -81,18 +81,13 @@ def read_document(directory: Path) -> dict[str, Any]:
 
     Raises:
         ArtifactCorrupt: It is missing, a link, or not a JSON object of finite numbers.
+        OSError: It is there but cannot be read.
     """
     path = directory / METADATA_FILE
+    with open_file(path, advice="name a folder that an estimator was saved to") as stream:
+        text = stream.read()
     try:
-        # A link must not lead the reader out of the folder.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as stream:
-            document = json.loads(stream.read(), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise ArtifactCorrupt(
-            f"No estimator can be read from {directory}: {METADATA_FILE} cannot be opened "
-            f"({error.strerror}); name a folder that an estimator was saved to."
-        ) from error
+        document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ArtifactCorrupt(
             f"{path} is not plain JSON ({error}); restore it from a copy."

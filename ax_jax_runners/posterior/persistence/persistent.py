@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
-from ax_jax_runners.errors import ArtifactCorrupt, AxJaxError, ConfigurationError
+from ax_jax_runners.errors import (
+    ArtifactCorrupt,
+    AxJaxError,
+    ConfigurationError,
+    ParameterError,
+    ResultNotStorable,
+    StoreError,
+)
 from ax_jax_runners.files.lock import WriterLock
 from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.parameters.description import space_from_description
@@ -29,7 +36,7 @@ from ax_jax_runners.posterior.persistence.state_folder import (
     open_state,
     publish_state,
     remove_other_states,
-    write_state,
+    written_state,
 )
 from ax_jax_runners.posterior.records import POSTERIOR_METADATA_SCHEMA_VERSION, TrainingArtifacts
 
@@ -131,13 +138,17 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
     def adopt_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Take the task's name, version and fingerprint from what tells of a data set.
 
-        Each is looked for in ``task_metadata`` first, then in the manifest: as ``task_name``, in a
-        mapping ``task`` as ``name``, or as ``name``, and likewise the others.
+        ``task_metadata`` go before the manifest. In both each is looked for as ``task_name`` and
+        as ``name`` in a mapping ``task``, and likewise the others; in ``task_metadata`` also as
+        ``name``, which in a manifest is that of something else, but for the ``fingerprint``.
         """
-        sources = (self.task_metadata, manifest)
-        self.task_name = _first(sources, "name")
-        self.task_version = _first(sources, "version")
-        self.task_fingerprint = _first(sources, "fingerprint")
+        mine = self.task_metadata
+        data = {"fingerprint": manifest.get("fingerprint")}
+        self.task_name = _told(mine, mine, "name") or _told(manifest, {}, "name")
+        self.task_version = _told(mine, mine, "version") or _told(manifest, {}, "version")
+        self.task_fingerprint = _told(mine, mine, "fingerprint") or _told(
+            manifest, data, "fingerprint"
+        )
 
     def save(
         self,
@@ -164,9 +175,9 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
         directory.mkdir(parents=True, exist_ok=True)
         lock = WriterLock.acquire(directory / _LOCK)
         try:
-            temporary, state = write_state(directory, self.save_backend_state)
-            document, record = self._document(artifact_version, state)
-            publish_state(temporary, state)
+            with written_state(directory, self.save_backend_state) as (temporary, state):
+                document, record = self._document(artifact_version, state)
+                publish_state(temporary, state)
             write_document(directory, document)
             remove_other_states(directory, state)
         finally:
@@ -191,9 +202,9 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
         try:
             estimator = final.from_serialized_metadata(metadata)
             estimator.hydrate_loaded_metadata(metadata)
-        except AxJaxError:
+        except StoreError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (AxJaxError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactCorrupt(
                 f"{final.__qualname__} cannot be made from the metadata in {directory} "
                 f"({type(error).__name__}: {error}); restore them from a copy."
@@ -237,8 +248,8 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
             ResultNotStorable: Something that has no place in the metadata.
         """
         with tempfile.TemporaryDirectory() as folder:
-            _, state = write_state(Path(folder), self.save_backend_state)
-            return self._document(version, state)[1]
+            with written_state(Path(folder), self.save_backend_state) as (_, state):
+                return self._document(version, state)[1]
 
     def _build_artifact_metadata_payload(self) -> dict[str, Any]:
         """Return the fields of the record but for its version and digest."""
@@ -272,7 +283,7 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
             "estimator_config": plain(self._build_estimator_config(), "estimator_config"),
             "parameter_dim": self.parameter_dim,
             "parameter_space": self.parameter_space,
-            "prior": None if self.prior is None else plain(self.prior.describe(), "prior"),
+            "prior": None if self.prior is None else _described(self.prior),
             "seed": self.seed,
             "task": {
                 "name": self.task_name,
@@ -312,11 +323,22 @@ def prior_of(metadata: Mapping[str, Any]) -> ParameterSpace | None:
     return None if description is None else space_from_description(description)
 
 
-def _first(sources: tuple[Mapping[str, Any], ...], what: str) -> str | None:
-    for source in sources:
-        task = source.get("task")
-        nested = task.get(what) if isinstance(task, Mapping) else None
-        for value in (source.get(f"task_{what}"), nested, source.get(what)):
-            if value is not None:
-                return str(value)
+def _described(prior: ParameterSpace) -> dict[str, Any]:
+    description = plain(prior.describe(), "prior")
+    try:
+        space_from_description(description)
+    except ParameterError as error:
+        raise ResultNotStorable(
+            f"The estimator could not be loaded again, for its prior is lost in the metadata. "
+            f"{error} Or use a distribution that numpyro has."
+        ) from error
+    return description
+
+
+def _told(source: Mapping[str, Any], bare: Mapping[str, Any], what: str) -> str | None:
+    task = source.get("task")
+    nested = task.get(what) if isinstance(task, Mapping) else None
+    for value in (source.get(f"task_{what}"), nested, bare.get(what)):
+        if value is not None:
+            return str(value)
     return None

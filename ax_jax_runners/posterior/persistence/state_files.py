@@ -11,6 +11,7 @@ import numpy as np
 from ax_jax_runners.errors import ArtifactCorrupt, ResultNotStorable
 from ax_jax_runners.files.arrays import decode_arrays, encode_arrays
 from ax_jax_runners.files.atomic import write_atomically
+from ax_jax_runners.files.whole import open_file
 
 STATE_FILE = "state.npz"
 
@@ -52,15 +53,8 @@ def load_arrays(folder: Path, template: _Tree) -> _Tree:
             template; the message names the first leaf that differs.
     """
     path = folder / STATE_FILE
-    if path.is_symlink():
-        raise ArtifactCorrupt(f"{path} is a symbolic link; restore the file itself.")
-    try:
-        stored = decode_arrays(path.read_bytes())
-    except OSError as error:
-        raise ArtifactCorrupt(
-            f"The weights cannot be read from {path} ({error.strerror}); restore the estimator "
-            "from a copy or save it again."
-        ) from error
+    with open_file(path, advice="restore the estimator from a copy or save it again") as stream:
+        stored = decode_arrays(stream.read())
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     wanted = {jax.tree_util.keystr(at) or ".": leaf for at, leaf in leaves if _is_array(leaf)}
     for name in sorted({*wanted, *stored}):

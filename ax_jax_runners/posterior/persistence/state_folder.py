@@ -13,6 +13,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,12 +25,15 @@ _PARTIAL = ".partial-"
 _NAME = re.compile(r"state-[0-9a-f]{64}\Z")
 
 
-def write_state(directory: Path, save: Callable[[Path], None]) -> tuple[Path, dict[str, Any]]:
-    """Let ``save`` write its files to a new temporary folder.
+@contextmanager
+def written_state(
+    directory: Path, save: Callable[[Path], None]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Let ``save`` write its files to a new temporary folder, which is gone at the end.
 
-    Returns:
-        The folder, and what the metadata say of it: ``folder`` (its final name) and ``files``
-        (SHA-256 and length by path).
+    Yields:
+        The folder, to be published, and what the metadata say of it: ``folder`` (its final name)
+        and ``files`` (SHA-256 and length by path).
     """
     temporary = directory / f"{_PARTIAL}{secrets.token_hex(8)}"
     temporary.mkdir()
@@ -37,11 +41,10 @@ def write_state(directory: Path, save: Callable[[Path], None]) -> tuple[Path, di
         save(temporary)
         files = _describe_files(temporary)
         _flush(temporary)
-    except BaseException:
+        digest = hashlib.sha256(canonical(files)).hexdigest()
+        yield temporary, {"folder": f"{_PREFIX}{digest}", "files": files}
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    digest = hashlib.sha256(canonical(files)).hexdigest()
-    return temporary, {"folder": f"{_PREFIX}{digest}", "files": files}
 
 
 def publish_state(temporary: Path, state: Mapping[str, Any]) -> None:
@@ -49,7 +52,6 @@ def publish_state(temporary: Path, state: Mapping[str, Any]) -> None:
     final = temporary.with_name(state["folder"])
     if final.is_symlink() or final.exists():
         if _is_whole(final, state):
-            shutil.rmtree(temporary)
             return
         # The same weights, damaged: what is being written heals them.
         os.rename(final, temporary.with_name(f"{temporary.name}-damaged"))
