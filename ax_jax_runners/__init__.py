@@ -19,7 +19,14 @@ if TYPE_CHECKING:
         WorkerJaxRunner,
     )
     from ax_jax_runners.store import Store
-    from ax_jax_runners.tasks import FeatureTask, Progress, RandomWalkTask, StepwiseTask, Task
+    from ax_jax_runners.tasks import (
+        FeatureTask,
+        PosteriorTask,
+        Progress,
+        RandomWalkTask,
+        StepwiseTask,
+        Task,
+    )
 
 __version__ = "0.1.0"
 
@@ -30,6 +37,7 @@ _HOMES = {
     "JaxRunner": "runners",
     "Parameter": "parameters",
     "ParameterSpace": "parameters",
+    "PosteriorTask": "tasks",
     "Progress": "tasks",
     "RandomWalkTask": "tasks",
     "Scheduler": "campaign",
@@ -51,6 +59,7 @@ __all__ = [
     "JaxRunner",
     "Parameter",
     "ParameterSpace",
+    "PosteriorTask",
     "Progress",
     "RandomWalkTask",
     "Scheduler",

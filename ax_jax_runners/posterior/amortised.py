@@ -99,8 +99,7 @@ class AmortisedEstimator(InferringEstimator):
         prepared = prepare(
             gathered, space=self.parameter_space, prior=prior, raw=objective.needs_raw
         )
-        recipe = self.recipe(prepared.schema)
-        trainer = Trainer(recipe, objective, (self.settings,))
+        trainer = Trainer(self.recipe(prepared.schema), objective, (self.settings,))
         with EpochReporter(self.diagnostics, self.settings, on_epoch, progress) as report:
             state = train(
                 trainer,
@@ -111,8 +110,20 @@ class AmortisedEstimator(InferringEstimator):
                 on_epoch=report,
             )
         self.prior = prior
+        return self.take_over(state, prepared, gathered)
+
+    def take_over(
+        self, state: TrainingState, prepared: PreparedData, gathered: GatheredData
+    ) -> TrainingArtifacts:
+        """Take the weights that a training of one arm keeps, and all that it learned beside them.
+
+        Args:
+            state: At the end of the training, of one arm.
+            prepared: What it was trained on.
+            gathered: The same as it was read.
+        """
         self._learn(prepared, gathered)
-        self._density = Density(recipe, kept_weights(state))
+        self._density = Density(self.recipe(prepared.schema), kept_weights(state))
         found = training_artifacts(state, prepared.data, gathered)
         measured = {**found.validation_metrics, **self._measure(prepared)}
         self.training_artifacts = dataclasses.replace(found, validation_metrics=measured)

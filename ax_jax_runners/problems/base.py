@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ax_jax_runners.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ax_jax_runners.tasks import FeatureTask, RandomWalkTask, Task
+    from ax_jax_runners.tasks import FeatureTask, PosteriorTask, RandomWalkTask, Task
 
 _SYNTHETIC = (
     "branin",
@@ -41,6 +41,7 @@ _MODULES = {
     "learning-curve": "learning_curves",
     "neuron-find": "exploring",
     "neuron-explore": "exploring",
+    "two-moons-npe": "posteriors",
     **dict.fromkeys(_SYNTHETIC, "synthetic"),
 }
 _ORIGIN = "_problem_origin"
@@ -134,27 +135,30 @@ def origin(task: Any) -> tuple[str, dict[str, Any]] | None:
     return None if found is None else (found[0], dict(found[1]))
 
 
-def with_parameters(task: Any, overrides: Overrides) -> FeatureTask | RandomWalkTask:
+def with_parameters(
+    task: Any, overrides: Overrides
+) -> FeatureTask | RandomWalkTask | PosteriorTask:
     """The same task over changed parameters; where it came from is remembered with the changes.
 
     Args:
-        task: A `FeatureTask` or `RandomWalkTask`, built in or a user's own.
+        task: A `FeatureTask`, `RandomWalkTask` or `PosteriorTask`, built in or a user's own.
         overrides: {name: {"lower", "upper", "fixed", "log_scale"}}, as `ParameterSpace.replace`.
 
     Raises:
         ConfigurationError: Another kind of task.
         ParameterError: A change that leaves no usable parameter.
     """
-    from ax_jax_runners.tasks import FeatureTask, RandomWalkTask
+    from ax_jax_runners.tasks import FeatureTask, PosteriorTask, RandomWalkTask
 
-    if not isinstance(task, (FeatureTask, RandomWalkTask)):
+    if not isinstance(task, (FeatureTask, PosteriorTask, RandomWalkTask)):
         raise ConfigurationError(
             f"The parameters of a {type(task).__name__} cannot be overridden; "
             "change the space where the task is made."
         )
     space = task.space.replace(overrides)
-    if isinstance(task, RandomWalkTask):
-        changed: FeatureTask | RandomWalkTask = task.over(space)
+    changed: FeatureTask | RandomWalkTask | PosteriorTask
+    if isinstance(task, (PosteriorTask, RandomWalkTask)):
+        changed = task.over(space)
     else:
         changed = type(task)(
             replace(task.evaluator, space=space),

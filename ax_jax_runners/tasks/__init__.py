@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ax_jax_runners.tasks.features import FeatureTask
 from ax_jax_runners.tasks.identity import TaskIdentity, task_identity, task_reference
+from ax_jax_runners.tasks.posterior import PosteriorTask
 from ax_jax_runners.tasks.protocol import Progress, Scalar, State, Task
 from ax_jax_runners.tasks.random_walk import RandomWalkTask
 from ax_jax_runners.tasks.stepwise import StepwiseTask
@@ -11,6 +12,7 @@ from ax_jax_runners.tasks.unbound import UnboundTask
 
 __all__ = [
     "FeatureTask",
+    "PosteriorTask",
     "Progress",
     "RandomWalkTask",
     "Scalar",
