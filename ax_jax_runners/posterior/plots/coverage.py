@@ -75,12 +75,12 @@ def plot_coverage(curves: Mapping[str, Coverage]) -> go.Figure:
         "Coverage of credible regions",
         f"{rows:,} rows; below the diagonal: too narrow or beside the truth",
         height=560,
-        width=600,
+        width=880,
     )
     figure.update_layout(
         xaxis={**AXIS, "title": "credibility", "range": [0, 1]},
         yaxis={**AXIS, "title": "share of truths inside", "range": [0, 1]},
-        legend={"x": 0.02, "y": 0.98, "xanchor": "left", "yanchor": "top"},
+        legend={"x": 1.02, "y": 1.0, "xanchor": "left", "yanchor": "top"},
         showlegend=True,
     )
     return figure

@@ -14,7 +14,7 @@ from ax_jax_runners.posterior.plots.style import AXIS, BLUE, GREY, VERMILION, pl
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_MOST_MARKS = 2000
+_MOST_MARKS = 1000
 _MOST_PARAMETERS = 6
 _BINS = 40
 
@@ -30,7 +30,7 @@ def plot_posterior(
 
     Args:
         draws: (n, d), of one posterior; those that are not finite are counted and left out. Up to
-            2,000 are drawn as points, spread over all; the marginals are of all.
+            1,000 are drawn as points, spread over all; the marginals are of all.
         names: Of the d parameters.
         reference: (m, d), draws of the posterior that is aimed at.
         truth: (d,), the parameters that were observed.
@@ -132,7 +132,7 @@ def _marks(x: NDArray[np.float64], y: NDArray[np.float64], name: str, color: str
     import plotly.graph_objects as go
 
     marker = {"color": color, "size": 3, "opacity": 0.35}
-    return go.Scattergl(
+    return go.Scatter(
         x=x, y=y, mode="markers", name=name, legendgroup=name, showlegend=False, marker=marker
     )
 
