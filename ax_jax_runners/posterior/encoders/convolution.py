@@ -21,8 +21,8 @@ _FIRST_STRIDE = 4
 class ResidualBlock(eqx.Module):
     """A convolution of three entries that is added to its input.
 
-    A convolution is a matrix product of every entry with its neighbours' channels beside it: XLA's
-    own is several times slower on a CPU once kernels are batched over arms.
+    It is one matrix product of every entry with its neighbours' channels beside it: XLA's own
+    convolution takes as long on a CPU, and longer once its kernels are batched over arms.
 
     Attributes:
         mixing: From the channels of three neighbours to one entry's.
@@ -41,12 +41,13 @@ class ResidualBlock(eqx.Module):
 
 
 class ConvolutionEncoder(eqx.Module):
-    """Strided convolutions with a residual block after each, then means over segments.
+    """Strided convolutions, a residual block after each but the first, then means over segments.
 
     Attributes:
         inputs: Of the block.
         reductions: Strided convolutions whose windows do not overlap.
-        blocks: The residual block after each.
+        blocks: The residual block after each; None after the first of several, where it would cost
+            more than all others together.
         projection: From the segments, end to end.
         strides: Of the reductions.
         segments: How many the sequence is pooled into.
@@ -55,7 +56,7 @@ class ConvolutionEncoder(eqx.Module):
 
     inputs: BlockInputs
     reductions: tuple[Dense, ...]
-    blocks: tuple[ResidualBlock, ...]
+    blocks: tuple[ResidualBlock | None, ...]
     projection: Perceptron
     strides: tuple[int, ...] = eqx.field(static=True)
     segments: int = eqx.field(static=True)
@@ -69,11 +70,14 @@ class ConvolutionEncoder(eqx.Module):
         inputs = BlockInputs(schema)
         channels = max(width // 4, 4)
         strides, segments, padded = _shape(schema.length)
-        reductions, blocks = [], []
+        reductions: list[Dense] = []
+        blocks: list[ResidualBlock | None] = []
         for position, stride in enumerate(strides):
             size = channels if position else inputs.count
             reductions.append(Dense.draw(source, stride * size, channels))
-            blocks.append(ResidualBlock(Dense.draw(source, 3 * channels, channels)))
+            mixes = position > 0 or len(strides) == 1
+            mixing = Dense.draw(source, 3 * channels, channels) if mixes else None
+            blocks.append(None if mixing is None else ResidualBlock(mixing))
         pooled = segments * (channels + 1)
         projection = Perceptron.draw(source, [pooled, width, outputs])
         return cls(inputs, tuple(reductions), tuple(blocks), projection, strides, segments, padded)
@@ -84,12 +88,13 @@ class ConvolutionEncoder(eqx.Module):
         padding = self.padded - len(mask)
         x = jnp.pad(x, ((0, padding), (0, 0)))
         share = jnp.pad(mask.astype(x.dtype), (0, padding))
-        for position, stride in enumerate(self.strides):
+        for stride, reduction, block in zip(
+            self.strides, self.reductions, self.blocks, strict=True
+        ):
             share = share.reshape(-1, stride).mean(axis=1)
-            windows = (jax.nn.silu(x) if position else x).reshape(len(share), -1)
-            x = jnp.where(share[:, None] > 0, self.reductions[position](windows), 0)
-            x = self.blocks[position](x, share > 0)
-        x = jax.nn.silu(x).reshape(self.segments, -1, x.shape[1])
+            x = jnp.where(share[:, None] > 0, reduction(x.reshape(len(share), -1)), 0)
+            x = jax.nn.silu(x if block is None else block(x, share > 0))
+        x = x.reshape(self.segments, -1, x.shape[1])
         share = share.reshape(self.segments, -1, 1)
         total = share.sum(axis=1)
         mean = (x * share).sum(axis=1) / jnp.where(total > 0, total, 1)
