@@ -152,7 +152,7 @@ class SLCPDistractors(SLCP):
         for_points, for_component, for_normal, for_tail = jax.random.split(key, 4)
         points = super().__call__(values, for_points)["x"]
         means, factors, order = _distractors()
-        component = jax.random.randint(for_component, (), 0, COMPONENTS)
+        component = jax.random.randint(for_component, (), 0, COMPONENTS, jnp.int32)
         z = jax.random.normal(for_normal, (DISTRACTORS,), points.dtype)
         # Half a chi-squared variable with 2 degrees of freedom is an exponential one.
         tail = jax.lax.rsqrt(jax.random.exponential(for_tail, (), points.dtype))
@@ -180,4 +180,5 @@ def _distractors() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.tril(rng.normal(size=(d, d))) + np.diag(np.exp(rng.normal(size=d)))
         for _ in range(COMPONENTS)
     ]
-    return means, 3.0 * np.stack(factors), rng.permutation(d + 2 * POINTS)
+    order = rng.permutation(d + 2 * POINTS).astype(np.int32)
+    return means, 3.0 * np.stack(factors), order

@@ -14,8 +14,8 @@ import numpy as np
 
 FEWEST = 2000  # particles
 KEPT = 0.5  # of the effective sample in each step
-MOVES = 12  # Metropolis steps at each power
-LAST_MOVES = 60
+MOVES = 20  # Metropolis steps at each power
+LAST_MOVES = 400
 SHORT = 0.2  # second length of the steps, for posteriors that are no ellipses
 
 
@@ -36,7 +36,7 @@ def sample_tempered(
         rng: Source of the draws.
 
     Returns:
-        (n, d), each of them moved at least 72 times since it was last copied.
+        (n, d), each of them moved 420 times since it was last copied.
     """
     count = max(n, FEWEST)
     d = lower.size
