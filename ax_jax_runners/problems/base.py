@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ax_jax_runners.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ax_jax_runners.tasks import FeatureTask, PosteriorTask, RandomWalkTask, Task
+    from ax_jax_runners.tasks import Task
 
 _SYNTHETIC = (
     "branin",
@@ -135,29 +135,27 @@ def origin(task: Any) -> tuple[str, dict[str, Any]] | None:
     return None if found is None else (found[0], dict(found[1]))
 
 
-def with_parameters(
-    task: Any, overrides: Overrides
-) -> FeatureTask | RandomWalkTask | PosteriorTask:
+def with_parameters(task: Any, overrides: Overrides) -> Any:
     """The same task over changed parameters; where it came from is remembered with the changes.
 
     Args:
-        task: A `FeatureTask`, `RandomWalkTask` or `PosteriorTask`, built in or a user's own.
+        task: A `FeatureTask`, or one with a method ``over`` that takes the changed space, as
+            `RandomWalkTask` and `PosteriorTask` have.
         overrides: {name: {"lower", "upper", "fixed", "log_scale"}}, as `ParameterSpace.replace`.
 
     Raises:
         ConfigurationError: Another kind of task.
         ParameterError: A change that leaves no usable parameter.
     """
-    from ax_jax_runners.tasks import FeatureTask, PosteriorTask, RandomWalkTask
+    from ax_jax_runners.tasks import FeatureTask
 
-    if not isinstance(task, (FeatureTask, PosteriorTask, RandomWalkTask)):
+    if not isinstance(task, FeatureTask) and not callable(getattr(task, "over", None)):
         raise ConfigurationError(
             f"The parameters of a {type(task).__name__} cannot be overridden; "
             "change the space where the task is made."
         )
     space = task.space.replace(overrides)
-    changed: FeatureTask | RandomWalkTask | PosteriorTask
-    if isinstance(task, (PosteriorTask, RandomWalkTask)):
+    if not isinstance(task, FeatureTask):
         changed = task.over(space)
     else:
         changed = type(task)(

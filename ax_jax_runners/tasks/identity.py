@@ -13,7 +13,6 @@ from jax.extend import core
 from ax_jax_runners.evaluation.fingerprint import Fingerprint, source_of
 from ax_jax_runners.tasks.features import FeatureTask
 from ax_jax_runners.tasks.keys import KEY_IMPLEMENTATION
-from ax_jax_runners.tasks.posterior import PosteriorTask
 from ax_jax_runners.tasks.random_walk import RandomWalkTask
 from ax_jax_runners.tasks.stepwise import StepwiseTask
 from ax_jax_runners.tasks.unbound import UnboundTask
@@ -54,8 +53,6 @@ def task_identity(task: Any) -> TaskIdentity:
         _add_stepwise_task(fingerprint, task)
     elif isinstance(task, RandomWalkTask):
         _add_random_walk_task(fingerprint, task)
-    elif isinstance(task, PosteriorTask):
-        fingerprint.add(task.describe())
     else:
         _add_own_task(fingerprint, task)
     portable = _is_portable(reference) and _is_portable(_function_reference(task))
@@ -152,6 +149,9 @@ def _add_random_walk_task(fingerprint: Fingerprint, task: RandomWalkTask) -> Non
 
 
 def _add_own_task(fingerprint: Fingerprint, task: Any) -> None:
+    if callable(getattr(task, "describe", None)):
+        fingerprint.add(task.describe())
+        return
     # Its methods are ordinary Python, so their text stands for what they compute.
     fingerprint.add(source_of(type(task)))
     fingerprint.add({"outputs": tuple(task.outputs), "space": task.space.describe()})

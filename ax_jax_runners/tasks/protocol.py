@@ -46,7 +46,9 @@ class Task(Protocol):
 
     To write one: hold everything that decides the results in attributes, keep the work of one
     ``advance`` bounded, and leave arms that are done as they are. Everything else (batches,
-    stopping, resuming, storage, failures) is the runner's business.
+    stopping, resuming, storage, failures) is the runner's business. A stored campaign recognises
+    its task by the text of its class and its attributes; a task with a method ``describe``, which
+    returns what decides its results as plain JSON, by that.
 
     Attributes:
         space: What an arm must give.
