@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -29,14 +31,12 @@ class MaskedAutoregressive(AbstractBijection):
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
-    def transform_and_log_det(
-        self, x: Array, condition: Array | None = None
-    ) -> tuple[Array, Array]:
+    def transform_and_log_det(self, x: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map x (d,) towards the base; return the image and the log determinant."""
         y, slopes = self.transformer.transform(x, self.conditioner(x, condition))
         return y, slopes.sum()
 
-    def inverse_and_log_det(self, y: Array, condition: Array | None = None) -> tuple[Array, Array]:
+    def inverse_and_log_det(self, y: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map y (d,) away from the base; return the image and the log determinant."""
 
         def step(x: Array, index: Array) -> tuple[Array, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
@@ -10,7 +9,12 @@ from ax_jax_runners.posterior.configuration import FlowConfiguration
 from ax_jax_runners.posterior.flows.affine import Affine
 from ax_jax_runners.posterior.flows.autoregressive import MaskedAutoregressive
 from ax_jax_runners.posterior.flows.base import Base
-from ax_jax_runners.posterior.flows.conditioner import Conditioner, new_conditioners
+from ax_jax_runners.posterior.flows.conditioner import (
+    Conditioner,
+    NetworkPlan,
+    draw_networks,
+    layer_sizes,
+)
 from ax_jax_runners.posterior.flows.coupling import Coupling, SplineCoupling
 from ax_jax_runners.posterior.flows.flow import ConditionalFlow
 from ax_jax_runners.posterior.flows.neural_autoregressive import MonotoneNetwork
@@ -49,36 +53,28 @@ def build_flow(
     transformer = _transformer(configuration)
     masked = _LAYERS[configuration.family] is MaskedAutoregressive
     kept = dimension if masked else dimension // 2
-    sizes = {
-        "embedding_dim": embedding_dim,
-        "width": configuration.width,
-        "depth": configuration.depth,
-    }
-    layer_key, base_key = jax.random.split(key)
-    conditioners = new_conditioners(
-        layer_key,
-        layers=configuration.layers,
-        coordinates=kept,
-        outputs=dimension if masked else dimension - kept,
-        parameters=transformer.parameters,
-        autoregressive=masked,
-        **sizes,
-    )
-    shape, cond_shape = (dimension,), (embedding_dim,)
-    layers = _LAYERS[configuration.family](conditioners, transformer, shape, cond_shape)
-    orders = layer_orders(configuration.layers, dimension)
-    base_affine = None
-    if configuration.base_affine:
-        base_affine = new_conditioners(
-            base_key,
-            layers=None,
-            coordinates=0,
-            outputs=dimension,
-            parameters=Affine().parameters,
-            **sizes,
+    moved = dimension if masked else dimension - kept
+    hidden = {"width": configuration.width, "depth": configuration.depth}
+    outputs = moved * transformer.parameters
+    plan: list[NetworkPlan] = [
+        (
+            (configuration.layers,),
+            layer_sizes(inputs=kept + embedding_dim, outputs=outputs, **hidden),
         )
+    ]
+    if configuration.base_affine:
+        plan.append(((), layer_sizes(inputs=embedding_dim, outputs=2 * dimension, **hidden)))
+    drawn = draw_networks(key, plan)
+    shapes: dict[str, tuple[int, ...]] = {"shape": (dimension,), "cond_shape": (embedding_dim,)}
+    layers = _LAYERS[configuration.family](
+        conditioner=Conditioner(*drawn[0], kept, transformer.parameters, masked),
+        transformer=transformer,
+        **shapes,
+    )
+    orders = layer_orders(configuration.layers, dimension)
+    base_affine = Conditioner(*drawn[1], 0, 2, False) if configuration.base_affine else None
     return ConditionalFlow(
-        stack=Stack(layers, orders, shape, cond_shape),
+        stack=Stack(layers=layers, orders=orders, **shapes),
         base_affine=base_affine,
         base=Base(configuration.base, dimension),
         dimension=dimension,

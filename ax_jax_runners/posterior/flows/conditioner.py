@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+#: Leading axes of a network's arrays, and the shapes of its matrices.
+NetworkPlan = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 
 
 class Conditioner(eqx.Module):
@@ -42,7 +48,7 @@ class Conditioner(eqx.Module):
             embedding @ first[self.coordinates :] + self.biases[0]
         )
         for weight, bias in zip(weights[1:], self.biases[1:], strict=True):
-            hidden = jax.nn.silu(hidden) @ weight + bias
+            hidden = jax.nn.relu(hidden) @ weight + bias
         return hidden.reshape(-1, self.parameters)
 
     def _masked_weights(self) -> tuple[Array, ...]:
@@ -78,60 +84,57 @@ def autoregressive_masks(
     degrees.append(np.repeat(np.arange(dimension), parameters))
     return tuple(
         (before[:, None] <= after[None, :]).astype(np.float32)
-        for before, after in zip(degrees[:-1], degrees[1:], strict=True)
+        for before, after in itertools.pairwise(degrees)
     )
 
 
-def new_conditioners(
-    key: Array,
-    *,
-    layers: int | None,
-    coordinates: int,
-    embedding_dim: int,
-    width: int,
-    depth: int,
-    outputs: int,
-    parameters: int,
-    autoregressive: bool = False,
-) -> Conditioner:
-    """Return a new conditioner, or many as one with a leading axis on every array.
+def layer_sizes(
+    *, inputs: int, width: int, depth: int, outputs: int
+) -> tuple[tuple[int, int], ...]:
+    """Return the shapes of the matrices of ``depth`` hidden layers and the last one."""
+    sizes = (inputs, *(width,) * depth, outputs)
+    return tuple(itertools.pairwise(sizes))
 
-    Weights and biases of hidden layers are uniform in +-1/sqrt(inputs), those of the last layer are
-    zero, whatever the key.
+
+def draw_networks(
+    key: Array, networks: Sequence[NetworkPlan]
+) -> list[tuple[tuple[Array, ...], tuple[Array, ...]]]:
+    """Return the weights and the biases of new networks.
+
+    Those of hidden layers are uniform in +-1/sqrt(inputs), those of the last layer are zero.
 
     Args:
         key: Of the draws.
-        layers: How many; None: one, without a leading axis.
-        coordinates: Coordinates that each is given.
-        embedding_dim: Length of the embedding.
-        width: Of its hidden layers.
-        depth: How many hidden layers.
-        outputs: Coordinates that it has parameters for.
-        parameters: Numbers for each of them.
-        autoregressive: See `Conditioner`.
+        networks: For each its leading axes, () or (layers,), and the shapes of its matrices.
     """
-    sizes = (coordinates + embedding_dim, *(width,) * depth, outputs * parameters)
-    weights, biases = _draw(key, () if layers is None else (layers,), sizes)
-    return Conditioner(weights, biases, coordinates, parameters, autoregressive)
+    plan = tuple(networks)
+    total = sum(math.prod(many) * _hidden_size(shapes) for many, shapes in plan)
+    # Whoever has drawn once has compiled: the sizes are few, and the rest is cheap to compile.
+    numbers = _uniform(key, 1 << max(total - 1, 1 << 14).bit_length())
+    return _shaped(numbers, plan)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _draw(
-    key: Array, many: tuple[int, ...], sizes: tuple[int, ...]
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    # One draw for everything: each random call costs as much compilation as the whole rest.
-    shapes = [
-        (rows, columns) for rows, columns in zip(sizes[:-2], sizes[1:-1], strict=True)
-    ]
-    total = sum((rows + 1) * columns for rows, columns in shapes)
-    draws = jax.random.uniform(key, (*many, total), jnp.float32, -1.0, 1.0)
-    weights, biases, start = [], [], 0
-    for rows, columns in shapes:
-        block = draws[..., start : start + (rows + 1) * columns] / math.sqrt(rows)
-        block = block.reshape(*many, rows + 1, columns)
-        weights.append(block[..., :-1, :])
-        biases.append(block[..., -1, :])
-        start += (rows + 1) * columns
-    weights.append(jnp.zeros((*many, *sizes[-2:]), jnp.float32))
-    biases.append(jnp.zeros((*many, sizes[-1]), jnp.float32))
-    return tuple(weights), tuple(biases)
+def _hidden_size(shapes: Sequence[tuple[int, int]]) -> int:
+    return sum((rows + 1) * columns for rows, columns in shapes[:-1])
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _uniform(key: Array, size: int) -> Array:
+    return jax.random.uniform(key, (size,), jnp.float32, -1.0, 1.0)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _shaped(numbers: Array, plan: Any) -> list[tuple[tuple[Array, ...], tuple[Array, ...]]]:
+    networks, start = [], 0
+    for many, shapes in plan:
+        weights, biases = [], []
+        for rows, columns in shapes[:-1]:
+            end = start + math.prod(many) * (rows + 1) * columns
+            block = numbers[start:end].reshape(*many, rows + 1, columns) / math.sqrt(rows)
+            weights.append(block[..., :-1, :])
+            biases.append(block[..., -1, :])
+            start = end
+        weights.append(jnp.zeros((*many, *shapes[-1]), jnp.float32))
+        biases.append(jnp.zeros((*many, shapes[-1][1]), jnp.float32))
+        networks.append((tuple(weights), tuple(biases)))
+    return networks

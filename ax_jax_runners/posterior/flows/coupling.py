@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Generic, TypeVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
@@ -11,8 +13,10 @@ from ax_jax_runners.posterior.flows.flowjax_classes import AbstractBijection
 from ax_jax_runners.posterior.flows.spline import RationalQuadratic, SplineParts
 from ax_jax_runners.posterior.flows.transformer import Transformer
 
+T = TypeVar("T", bound=Transformer)
 
-class Coupling(AbstractBijection):
+
+class Coupling(AbstractBijection, Generic[T]):
     """The first ``kept`` coordinates stay, the others are transformed (Dinh et al. 2017).
 
     A single coordinate is transformed given the embedding alone.
@@ -26,7 +30,7 @@ class Coupling(AbstractBijection):
     """
 
     conditioner: Conditioner
-    transformer: Transformer = eqx.field(static=True)
+    transformer: T = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -35,31 +39,25 @@ class Coupling(AbstractBijection):
         """How many coordinates stay."""
         return self.shape[0] // 2
 
-    def transform_and_log_det(
-        self, x: Array, condition: Array | None = None
-    ) -> tuple[Array, Array]:
+    def transform_and_log_det(self, x: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map x (d,) towards the base; return the image and the log determinant."""
         stays, moves = x[: self.kept], x[self.kept :]
         moved, slopes = self.transformer.transform(moves, self.conditioner(stays, condition))
         return jnp.concatenate([stays, moved]), slopes.sum()
 
-    def inverse_and_log_det(self, y: Array, condition: Array | None = None) -> tuple[Array, Array]:
+    def inverse_and_log_det(self, y: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map y (d,) away from the base; return the image and the log determinant."""
         stays, moves = y[: self.kept], y[self.kept :]
         moved, slopes = self.transformer.inverse(moves, self.conditioner(stays, condition))
         return jnp.concatenate([stays, moved]), slopes.sum()
 
 
-class SplineCoupling(Coupling):
+class SplineCoupling(Coupling[RationalQuadratic]):
     """A coupling by rational-quadratic splines, which shows its splines."""
 
-    transformer: RationalQuadratic = eqx.field(static=True)
-
-    def transform_and_parts(
-        self, x: Array, condition: Array
-    ) -> tuple[Array, Array, SplineParts]:
+    def transform_and_parts(self, x: Array, condition: Array) -> tuple[Array, Array, SplineParts]:
         """Return what `transform_and_log_det` returns, and the splines that did it."""
         stays, moves = x[: self.kept], x[self.kept :]
-        parts = self.transformer.parts(self.conditioner(stays, condition))
-        moved, slopes = self.transformer.transform_by(moves, parts)
-        return jnp.concatenate([stays, moved]), slopes.sum(), parts
+        raw = self.conditioner(stays, condition)
+        moved, slopes = self.transformer.transform(moves, raw)
+        return jnp.concatenate([stays, moved]), slopes.sum(), self.transformer.parts(raw)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from ax_jax_runners.posterior.flows.affine import Affine
@@ -42,7 +41,7 @@ class ConditionalFlow(eqx.Module):
         """Return y (d,) and log|dy/du| () for u (d,)."""
         if self.base_affine is None:
             return self.stack.inverse_and_log_det(u, embedding)
-        x, slopes = Affine().inverse(u, self._base_parameters(embedding))
+        x, slopes = Affine().inverse(u, self.base_affine(embedding[:0], embedding))
         y, log_det = self.stack.inverse_and_log_det(x, embedding)
         return y, log_det + slopes.sum()
 
@@ -62,7 +61,7 @@ class ConditionalFlow(eqx.Module):
         return y, self.base.log_prob(u) - log_det
 
     def spline_parts(self, y: Array, embedding: Array) -> SplineParts | None:
-        """Return all splines that y (d,) goes through on its way to the base; None if there are none.
+        """Return all splines that y (d,) meets on its way to the base; None for other families.
 
         Returns:
             Parts with n = layers x coordinates that a layer transforms.
@@ -83,9 +82,5 @@ class ConditionalFlow(eqx.Module):
     def _finish(self, x: Array, log_det: Array, embedding: Array) -> tuple[Array, Array]:
         if self.base_affine is None:
             return x, log_det
-        u, slopes = Affine().transform(x, self._base_parameters(embedding))
+        u, slopes = Affine().transform(x, self.base_affine(embedding[:0], embedding))
         return u, log_det + slopes.sum()
-
-    def _base_parameters(self, embedding: Array) -> Array:
-        assert self.base_affine is not None
-        return self.base_affine(jnp.zeros((0,), jnp.float32), embedding)

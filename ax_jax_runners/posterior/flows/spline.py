@@ -34,8 +34,9 @@ class SplineParts(NamedTuple):
 
 @dataclass(frozen=True)
 class RationalQuadratic:
-    """Splines with ``bins`` bins on [-bound, bound], the identity outside and if all raw numbers
-    are zero.
+    """Splines with ``bins`` bins on [-bound, bound], the identity outside.
+
+    All raw numbers zero are the identity everywhere.
 
     Attributes:
         bins: K.
@@ -52,24 +53,15 @@ class RationalQuadratic:
 
     def parts(self, raw: Array) -> SplineParts:
         """Return what the raw numbers (n, 3 K - 1) mean."""
-        widths, heights, derivatives = jnp.split(raw, [self.bins, 2 * self.bins], axis=-1)
-        inner = MIN_DERIVATIVE + jax.nn.softplus(derivatives + _UNIT_DERIVATIVE)
-        ends = jnp.ones_like(raw[:, :1])
-        return SplineParts(
-            self._lengths(widths),
-            self._lengths(heights),
-            jnp.concatenate([ends, inner, ends], axis=-1),
-        )
+        lengths, derivatives = self._knots(raw)
+        return SplineParts(lengths[:, 0], lengths[:, 1], derivatives)
 
     def transform(self, x: Array, raw: Array) -> tuple[Array, Array]:
         """Return the images (n,) of x (n,) and the logarithms of the slopes there (n,)."""
-        return self.transform_by(x, self.parts(raw))
-
-    def transform_by(self, x: Array, parts: SplineParts) -> tuple[Array, Array]:
-        """Do the same with the parts of the splines at hand."""
         inside = jnp.abs(x) < self.bound
-        bin_ = self._bin(jnp.where(inside, x, 0.0), parts, parts.widths)
-        share = jnp.clip((bin_.x - bin_.left) / bin_.width, 0.0, 1.0)
+        here = jnp.where(inside, x, 0.0)
+        bin_ = self._bin(here, raw, side=0)
+        share = jnp.clip((here - bin_.left) / bin_.width, 0.0, 1.0)
         both = share * (1.0 - share)
         rise = bin_.slope * share**2 + bin_.before * both
         y = bin_.bottom + bin_.height * rise / (bin_.slope + bin_.bend * both)
@@ -78,9 +70,9 @@ class RationalQuadratic:
     def inverse(self, y: Array, raw: Array) -> tuple[Array, Array]:
         """Return what `transform` takes to y (n,), and the logarithms of the inverse's slopes."""
         inside = jnp.abs(y) < self.bound
-        parts = self.parts(raw)
-        bin_ = self._bin(jnp.where(inside, y, 0.0), parts, parts.heights)
-        risen = jnp.clip((bin_.x - bin_.bottom) / bin_.height, 0.0, 1.0)
+        here = jnp.where(inside, y, 0.0)
+        bin_ = self._bin(here, raw, side=1)
+        risen = jnp.clip((here - bin_.bottom) / bin_.height, 0.0, 1.0)
         # Equations 6 to 8, divided by the height of the bin; this root never cancels.
         linear = bin_.before - risen * bin_.bend
         square = bin_.slope - linear
@@ -89,32 +81,40 @@ class RationalQuadratic:
         x = bin_.left + share * bin_.width
         return jnp.where(inside, x, y), jnp.where(inside, -bin_.log_slope(share), 0.0)
 
-    def _lengths(self, raw: Array) -> Array:
-        least = MIN_BIN / self.bins
-        return 2.0 * self.bound * (least + (1.0 - MIN_BIN) * jax.nn.softmax(raw, axis=-1))
+    def _knots(self, raw: Array) -> tuple[Array, Array]:
+        """Return widths and heights (n, 2, K) and derivatives (n, K + 1)."""
+        shares = jax.nn.softmax(raw[:, : 2 * self.bins].reshape(-1, 2, self.bins), axis=-1)
+        lengths = 2.0 * self.bound * (MIN_BIN / self.bins + (1.0 - MIN_BIN) * shares)
+        inner = MIN_DERIVATIVE + jax.nn.softplus(raw[:, 2 * self.bins :] + _UNIT_DERIVATIVE)
+        return lengths, jnp.pad(inner, ((0, 0), (1, 1)), constant_values=1.0)
 
-    def _bin(self, x: Array, parts: SplineParts, lengths: Array) -> _Bin:
+    def _bin(self, x: Array, raw: Array, *, side: int) -> _Bin:
+        lengths, derivatives = self._knots(raw)
+        ends = jnp.cumsum(jax.lax.stop_gradient(lengths[:, side, :-1]), axis=-1) - self.bound
+        index = jnp.sum(ends <= x[:, None], axis=-1, keepdims=True)
         # Masked sums instead of indexing: their gradient is no scatter, which is slow on CPUs.
-        ends = jnp.cumsum(jax.lax.stop_gradient(lengths), axis=-1)[:, :-1] - self.bound
-        passed = (ends <= x[:, None]).astype(x.dtype)
-        one = jnp.ones_like(x[:, None])
-        here = jnp.concatenate([one, passed], axis=-1) - jnp.concatenate(
-            [passed, 0.0 * one], axis=-1
+        places = jnp.arange(self.bins + 1)
+        bins = places[:-1]
+        size = jnp.sum((bins == index)[:, None] * lengths, axis=-1)
+        start = jnp.sum((bins < index)[:, None] * lengths, axis=-1) - self.bound
+        before = jnp.sum((places == index) * derivatives, axis=-1)
+        after = jnp.sum((places == index + 1) * derivatives, axis=-1)
+        slope = size[:, 1] / size[:, 0]
+        return _Bin(
+            left=start[:, 0],
+            width=size[:, 0],
+            bottom=start[:, 1],
+            height=size[:, 1],
+            before=before,
+            after=after,
+            slope=slope,
+            bend=before + after - 2.0 * slope,
         )
-        width = jnp.sum(here * parts.widths, axis=-1)
-        height = jnp.sum(here * parts.heights, axis=-1)
-        before = jnp.sum(here * parts.derivatives[:, :-1], axis=-1)
-        after = jnp.sum(here * parts.derivatives[:, 1:], axis=-1)
-        left = jnp.sum(passed * parts.widths[:, :-1], axis=-1) - self.bound
-        bottom = jnp.sum(passed * parts.heights[:, :-1], axis=-1) - self.bound
-        slope = height / width
-        return _Bin(x, left, width, bottom, height, before, after, slope, before + after - 2 * slope)
 
 
 class _Bin(NamedTuple):
     """The bin that each coordinate is in."""
 
-    x: Array
     left: Array
     width: Array
     bottom: Array
@@ -128,8 +128,4 @@ class _Bin(NamedTuple):
         """Return the logarithm of equation 5, ``share`` of the bin's width to the right."""
         rest = 1.0 - share
         steepness = self.after * share**2 + 2 * self.slope * share * rest + self.before * rest**2
-        return (
-            2.0 * jnp.log(self.slope)
-            + jnp.log(steepness)
-            - 2.0 * jnp.log(self.slope + self.bend * share * rest)
-        )
+        return jnp.log(steepness * (self.slope / (self.slope + self.bend * share * rest)) ** 2)

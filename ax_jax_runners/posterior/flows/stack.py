@@ -31,21 +31,23 @@ class Stack(AbstractBijection):
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
-    def transform_and_log_det(
-        self, x: Array, condition: Array | None = None
-    ) -> tuple[Array, Array]:
+    def transform_and_log_det(self, x: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map x (d,) towards the base; return the image and the log determinant."""
 
-        def step(layer: AbstractBijection, x: Array, reordering: Array) -> tuple[Array, Array, None]:
+        def step(
+            layer: AbstractBijection, x: Array, reordering: Array
+        ) -> tuple[Array, Array, None]:
             return *layer.transform_and_log_det(x[reordering], condition), None
 
         x, log_det, _ = self._run(step, x)
         return x, log_det
 
-    def inverse_and_log_det(self, y: Array, condition: Array | None = None) -> tuple[Array, Array]:
+    def inverse_and_log_det(self, y: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map y (d,) away from the base; return the image and the log determinant."""
 
-        def step(layer: AbstractBijection, y: Array, reordering: Array) -> tuple[Array, Array, None]:
+        def step(
+            layer: AbstractBijection, y: Array, reordering: Array
+        ) -> tuple[Array, Array, None]:
             x, log_det = layer.inverse_and_log_det(y, condition)
             return x[reordering], log_det, None
 
