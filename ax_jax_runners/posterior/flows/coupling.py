@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,10 +13,8 @@ from ax_jax_runners.posterior.flows.flowjax_classes import AbstractBijection
 from ax_jax_runners.posterior.flows.spline import RationalQuadratic, SplineParts
 from ax_jax_runners.posterior.flows.transformer import Transformer
 
-T = TypeVar("T", bound=Transformer)
 
-
-class Coupling(AbstractBijection, Generic[T]):
+class Coupling(AbstractBijection):
     """The first ``kept`` coordinates stay, the others are transformed (Dinh et al. 2017).
 
     A single coordinate is transformed given the embedding alone.
@@ -30,7 +28,7 @@ class Coupling(AbstractBijection, Generic[T]):
     """
 
     conditioner: Conditioner
-    transformer: T = eqx.field(static=True)
+    transformer: Transformer = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
@@ -52,12 +50,13 @@ class Coupling(AbstractBijection, Generic[T]):
         return jnp.concatenate([stays, moved]), slopes.sum()
 
 
-class SplineCoupling(Coupling[RationalQuadratic]):
+class SplineCoupling(Coupling):
     """A coupling by rational-quadratic splines, which shows its splines."""
 
     def transform_and_parts(self, x: Array, condition: Array) -> tuple[Array, Array, SplineParts]:
         """Return what `transform_and_log_det` returns, and the splines that did it."""
         stays, moves = x[: self.kept], x[self.kept :]
         raw = self.conditioner(stays, condition)
-        moved, slopes = self.transformer.transform(moves, raw)
-        return jnp.concatenate([stays, moved]), slopes.sum(), self.transformer.parts(raw)
+        splines = cast(RationalQuadratic, self.transformer)
+        moved, slopes = splines.transform(moves, raw)
+        return jnp.concatenate([stays, moved]), slopes.sum(), splines.parts(raw)
