@@ -89,7 +89,7 @@ def kill_until_done(simulators: Simulators, folder: Path, *, seed: int, rows: in
 @pytest.mark.fault(1, 16, 21)
 @pytest.mark.parametrize(
     ("seed", "rows"),
-    [(0, 3_000), *(pytest.param(seed, 12_000, marks=pytest.mark.slow) for seed in range(1, 6))],
+    [(0, 1_200), *(pytest.param(seed, 12_000, marks=pytest.mark.slow) for seed in range(1, 6))],
 )
 def test_killed_at_random_moments_the_files_are_the_same_to_the_byte(
     simulators: Simulators, tmp_path: Path, seed: int, rows: int
