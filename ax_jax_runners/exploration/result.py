@@ -97,6 +97,8 @@ class WalkResult:
 
     def _cut(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the iterations that were asked for; the files may hold more."""
+        if frame.empty:
+            return frame
         iteration = frame["iteration"].to_numpy()
         left = (self.walk.n_iterations - iteration) // self.walk.thin + 1
         times = frame["multiplicity"].to_numpy()
