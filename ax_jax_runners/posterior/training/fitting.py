@@ -63,7 +63,8 @@ def train(
             folder.mkdir(parents=True, exist_ok=True)
             stack.callback(WriterLock.acquire(folder / "writer.lock").release)
             if checkpoint.resume:
-                state = _resumed(kept, state, identity, checkpoint.directory)
+                patience = trainer.arms[0].optimiser.patience
+                state = _resumed(kept, state, identity, checkpoint.directory, patience)
             else:
                 kept.clear()
         saved = time.monotonic()
@@ -91,7 +92,11 @@ def settings_identity(settings: Settings) -> dict[str, Any]:
 
 
 def _resumed(
-    kept: Checkpoints, begun: TrainingState, identity: Mapping[str, Any], folder: str
+    kept: Checkpoints,
+    begun: TrainingState,
+    identity: Mapping[str, Any],
+    folder: str,
+    patience: int | None,
 ) -> TrainingState:
     found = kept.load()
     if found is None:
@@ -99,7 +104,8 @@ def _resumed(
     arrays, stored = found
     check_identity(stored, identity, folder)
     epochs = begun.history.shape[1]
-    return _filled(begun.with_epochs(arrays[".history"].shape[1]), arrays).with_epochs(epochs)
+    saved = _filled(begun.with_epochs(arrays[".history"].shape[1]), arrays)
+    return saved.with_epochs(epochs, patience=patience)
 
 
 def _named(state: TrainingState) -> dict[str, np.ndarray]:

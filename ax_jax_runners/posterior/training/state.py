@@ -57,15 +57,17 @@ class TrainingState:
         """(epochs done,) float64, one quantity of an arm's epochs."""
         return self.history[arm, : int(self.epoch[arm]), COLUMNS.index(name)]
 
-    def with_epochs(self, epochs: int) -> TrainingState:
+    def with_epochs(self, epochs: int, *, patience: int | None = None) -> TrainingState:
         """Return the state with room for so many epochs, at least those that are done.
 
-        An arm that ended because its epochs were over goes on if there are more now.
+        An arm that ended because of its epochs or its patience goes on if they now let it.
         """
-        history = np.full((self.arms, epochs, len(COLUMNS)), np.nan)
-        kept = min(epochs, self.history.shape[1])
+        size = max(epochs, int(self.epoch.max(initial=0)))
+        history = np.full((self.arms, size, len(COLUMNS)), np.nan)
+        kept = min(size, self.history.shape[1])
         history[:, :kept] = self.history[:, :kept]
-        again = (self.ending == Ending.EPOCHS) & (self.epoch < epochs)
-        return dataclasses.replace(
-            self, history=history, ending=np.where(again, Ending.NONE, self.ending).astype(np.int32)
-        )
+        waited = np.zeros(self.arms, bool) if patience is None else self.stale >= patience
+        ending = np.where(self.epoch >= epochs, Ending.EPOCHS, Ending.NONE)
+        ending = np.where(waited, Ending.PATIENCE, ending)
+        ending = np.where(self.ending == Ending.DIVERGED, Ending.DIVERGED, ending)
+        return dataclasses.replace(self, history=history, ending=ending.astype(np.int32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,7 +169,9 @@ class Trainer:
         score = score - data.log_slope[: len(score)]
         density = self.objective.is_log_density
         loss = score if density else told.loss[arm]
-        spread = score.std(ddof=1) / np.sqrt(len(score)) if len(score) > 1 else np.nan
+        with np.errstate(invalid="ignore", over="ignore"):
+            # Of infinite losses there is no spread.
+            spread = score.std(ddof=1) / np.sqrt(len(score)) if len(score) > 1 else np.nan
         inverse_error, closure, hits = told.closure[arm]
         return {
             "train_loss": told.train_loss[arm] - (data.training_log_slope if density else 0.0),
@@ -193,8 +196,8 @@ def _is_sound(limits: StabilityConfiguration, closure: np.ndarray) -> bool:
 
 
 def _improves(row: dict[str, float], best: float, optimiser: OptimiserConfiguration) -> bool:
-    # NaN is never better.
-    return bool(row["sound"]) and row["validation_loss"] < best - optimiser.min_delta
+    loss = row["validation_loss"]
+    return bool(row["sound"]) and math.isfinite(loss) and loss < best - optimiser.min_delta
 
 
 def _ending(
