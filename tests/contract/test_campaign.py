@@ -472,6 +472,7 @@ def product(parameters: dict) -> dict:
     return {"y": parameters["n"] * 1.0 + parameters["k"]}
 
 
+@pytest.mark.slow  # Ax looks long for a new point of a space that is used up
 def test_a_space_of_few_points_is_complete_when_all_are_tried(tmp_path: Path) -> None:
     space = ParameterSpace(
         [Parameter("n", lower=1, upper=3, integer=True), Parameter("k", choices=("a", "b"))]

@@ -14,7 +14,6 @@ from tests.faults.records import Records
 pytestmark = pytest.mark.fault(1)
 
 BATCH = 2
-RANDOM_KILLS = 15
 
 
 def summarise(bench: Bench, records: Records) -> str:
@@ -86,10 +85,13 @@ def test_a_kill_while_the_campaign_is_made(bench: Bench) -> None:
     assert Records.read(bench.url).statuses == {"completed": 2 * BATCH}
 
 
-def test_kills_at_random_moments(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    moments = random.Random(11)
+@pytest.mark.parametrize("kills", [5, pytest.param(15, marks=pytest.mark.slow)])
+def test_kills_at_random_moments(
+    bench: Bench, kills: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = random.Random(11 + kills)
     waits = []
-    for _ in range(RANDOM_KILLS):
+    for _ in range(kills):
         if moments.random() < 0.5:
             # From the first evaluation on, or the start of the process would be hit mostly.
             started = time.monotonic()
@@ -105,7 +107,7 @@ def test_kills_at_random_moments(bench: Bench, capsys: pytest.CaptureFixture[str
     bench.slow.write_text("0")
     begun = len(bench.before.indices)
     records = finish(bench, begun + BATCH)
-    assert bench.kills == RANDOM_KILLS
+    assert bench.kills == kills
     with capsys.disabled():
         print(
             f"\n{bench.url.partition(':')[0]}, random moments: {summarise(bench, records)}, "
