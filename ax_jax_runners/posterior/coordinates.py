@@ -120,7 +120,14 @@ class ParameterCoordinates:
 
     @property
     def _prior(self) -> ParameterSpace | None:
-        return None if self.space == "physical" else self.prior
+        if self.space == "physical":
+            return None
+        if self.prior is None:
+            raise ConfigurationError(
+                f"Physical parameters are asked for, and from the {self.space} space they are "
+                "reached by the prior only, which is not known; give prior=ParameterSpace(...)."
+            )
+        return self.prior
 
     def _rows(self, values: Any) -> np.ndarray:
         names = self.prior.names if self.prior is not None else _numbered(self.dimension)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.posterior.training.program import KEY_IMPLEMENTATION, Recipe, Weights, assembled
 
 #: Rows of a compiled call: as many as there are, rounded up to a power of two, within these.
@@ -124,11 +125,21 @@ def _programs(recipe: Recipe) -> _Programs:
 
 
 def key_data(seed: int, *, rows: int | None = None) -> np.ndarray:
-    """Return the data (2,) of a seed's key; with ``rows``, (rows, 2): row i folds in i."""
+    """Return the data (2,) of a seed's key; with ``rows``, (rows, 2): row i folds in i.
+
+    Raises:
+        ConfigurationError: A seed that is no whole number, or of more than 64 bits.
+    """
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not -(1 << 63) <= seed < 1 << 64:
+        raise ConfigurationError(f"The seed is {seed!r}; give a whole number of at most 64 bits.")
+    # Both words: without x64 JAX leaves out the upper one, and seeds would meet again.
+    bits = int(seed) % (1 << 64)
+    words = np.array([bits >> 32, bits & 0xFFFFFFFF], np.uint32)
+    if rows is None:
+        return words
     with jax.enable_x64(False):
-        key = jax.random.key(seed, impl=KEY_IMPLEMENTATION)
-        if rows is None:
-            return np.asarray(jax.random.key_data(key))
+        key = jax.random.wrap_key_data(jnp.asarray(words), impl=KEY_IMPLEMENTATION)
         numbers = jnp.arange(rows, dtype=jnp.uint32)
         return np.asarray(
             jax.random.key_data(jax.vmap(lambda row: jax.random.fold_in(key, row))(numbers))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import ParameterSpace
+from ax_jax_runners.posterior.configuration import EncoderConfiguration
 from ax_jax_runners.posterior.coordinates import ParameterCoordinates, check_space
 from ax_jax_runners.posterior.drawing import Density, key_data
 from ax_jax_runners.posterior.encoders import ObservationSchema, Preprocessing
@@ -38,8 +39,11 @@ class InferringEstimator(PersistentPosteriorEstimator):
     Attributes:
         schema: Of the observations; None until a data set told.
         preprocessing: Of the observations; None until training.
+        encoder: The network in front of the density.
         coordinates: Of the parameters; until training those of the parameter space alone.
     """
+
+    encoder: EncoderConfiguration
 
     def __init__(
         self,
@@ -114,6 +118,8 @@ class InferringEstimator(PersistentPosteriorEstimator):
             # Weights of the beginning: nothing is known of the observations but this one batch.
             self.schema = ObservationSchema.of(observations)
             self.preprocessing = neutral_preprocessing(self.schema)
+            self.observation_schema = self.schema.describe()
+            self.preprocessing_metadata_payload = {"observations": self.preprocessing.describe()}
             self._density = None
         stacked = self.preprocessing.apply(self.schema.stack(observations))
         return self.density.embed(stacked)
@@ -121,7 +127,7 @@ class InferringEstimator(PersistentPosteriorEstimator):
     def _encoded(self, observations: Any) -> list[EncodedObservation]:
         embeddings = self.embeddings(observations)
         assert self.schema is not None  # noqa: S101
-        told = observation_metadata(self.schema)
+        told = {**observation_metadata(self.schema), "task_fingerprint": self.task_fingerprint}
         return [EncodedObservation(row, told) for row in embeddings]
 
     # ------------------------------------------------------------------ draws
@@ -142,11 +148,17 @@ class InferringEstimator(PersistentPosteriorEstimator):
             n_samples: How many.
             seed: None: the estimator's own.
             space: "physical", or the estimator's own space (None).
-            clamp_non_finite: Whether draws that are not finite become large finite numbers. They
-                are counted in the metadata in any case.
+            clamp_non_finite: What becomes of draws that are not finite, which the metadata count
+                in any case. False: NaN. True: infinite numbers become the largest of single
+                precision, or the edge of the prior's support, and NaN the middle of the flow's
+                coordinates.
 
         Returns:
             (n_samples, d) float64 draws.
+
+        Raises:
+            ConfigurationError: Another space, no whole number from 1 of draws, an observation that
+                another estimator encoded, or physical draws without a prior.
         """
         key = key_data(self.seed if seed is None else seed)[None]
         embedding = self._embedding(observation)[None]
@@ -178,12 +190,12 @@ class InferringEstimator(PersistentPosteriorEstimator):
 
         Returns:
             (B, n_samples, d) float64.
+
+        Raises:
+            ConfigurationError: As in `sample_posterior`, or embeddings of another shape.
         """
         rows = np.asarray(embeddings, np.float32)
-        if rows.ndim != 2:
-            raise ConfigurationError(
-                f"The embeddings have the shape {rows.shape}; give (batch, embedding_dim)."
-            )
+        self._check_embeddings(rows, ("batch",))
         keys = key_data(base_seed, rows=len(rows))
         return self._drawn(rows, n_samples, keys, space, clamp_non_finite)[0]
 
@@ -198,20 +210,26 @@ class InferringEstimator(PersistentPosteriorEstimator):
     ) -> tuple[np.ndarray, int]:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ConfigurationError(f"The number of draws is {n!r}; give a whole number from 1.")
+        physical = self._is_physical(space)
+        if not len(embeddings):
+            return np.empty((0, int(n), self.parameter_dim)), 0
         y = self.density.sample(embeddings, int(n), keys).astype(np.float64)
-        sound = np.asarray(np.isfinite(y).all(axis=-1))
-        given = self._from_flow(np.where(sound[..., None], y, 0.0), space)
+        limit = float(np.finfo(np.float32).max)
+        # Replaced before they are mapped, so that they stay within the prior's support.
+        filled = np.nan_to_num(y, nan=0.0, posinf=limit, neginf=-limit)
+        back = self.coordinates.from_flow if physical else self.coordinates.from_flow_to_space
+        given = back(filled)
+        sound = np.asarray((np.isfinite(y) & np.isfinite(given)).all(axis=-1))
         missing = int((~sound).sum())
         if missing:
             _LOG.warning(
-                "%d of %d draws are not finite: the %s flow is not sound there; train with the "
+                "%d of %d draws are not finite: the %s model is not sound there; train with the "
                 "stability thresholds, or a smaller learning rate.",
                 missing,
                 sound.size,
                 self.estimator_family,
             )
-            limit = float(np.finfo(np.float32).max)
-            blank = np.nan_to_num(y, nan=0.0, posinf=limit, neginf=-limit) if clamp else np.nan
+            blank = np.nan_to_num(given, posinf=limit, neginf=-limit) if clamp else np.nan
             given = np.where(sound[..., None], given, blank)
         return given, missing
 
@@ -229,6 +247,11 @@ class InferringEstimator(PersistentPosteriorEstimator):
 
         Returns:
             A number, or (B,) float64; -inf outside the prior's support.
+
+        Raises:
+            ConfigurationError: Another space, an observation that another estimator encoded, or
+                physical parameters without a prior.
+            InvalidTheta: Parameters of another shape.
         """
         values = np.asarray(parameters, np.float64)
         rows = values[None] if values.ndim == 1 else values
@@ -238,24 +261,40 @@ class InferringEstimator(PersistentPosteriorEstimator):
     def log_density(
         self, observations: Any, parameters: Any, *, space: str = "physical"
     ) -> np.ndarray:
-        """Return the log density (B,) of parameters (B, d), row by row of the observations."""
+        """Return the log density (B,) of parameters (B, d), row by row of the observations.
+
+        Raises:
+            ConfigurationError: Another number of parameters than of observations, another space, or
+                physical parameters without a prior.
+            InvalidTheta: Parameters of another shape.
+        """
         rows = np.asarray(parameters, np.float64)
-        return self._log_density(self.embeddings(observations), rows, space)
+        embeddings = self.embeddings(observations)
+        if len(rows) != len(embeddings):
+            raise ConfigurationError(
+                f"There are {len(rows)} parameter vectors for {len(embeddings)} observations; give "
+                "one for each, or log_prob one observation and many parameters."
+            )
+        return self._log_density(embeddings, rows, space)
 
     def _log_density(
         self, embeddings: np.ndarray, rows: np.ndarray, space: str | None
     ) -> np.ndarray:
         physical = self._is_physical(space)
+        if rows.ndim > 2:
+            raise ConfigurationError(
+                f"The parameters have the shape {rows.shape}; give (dimension,) or (batch, "
+                "dimension)."
+            )
         to_flow = self.coordinates.to_flow if physical else self.coordinates.to_flow_from_space
         y, log_slope = to_flow(rows)
-        inside = np.isfinite(log_slope)
+        if not len(rows):
+            return np.empty(0)
+        # Single precision has no number for what lies further away.
+        near = (np.abs(y) < np.finfo(np.float32).max).all(axis=-1)
+        inside = np.isfinite(log_slope) & near
         found = self.density.log_prob(np.where(inside[:, None], y, 0.0), embeddings)
         return np.where(inside, found + np.where(inside, log_slope, 0.0), -np.inf)
-
-    def _from_flow(self, y: np.ndarray, space: str | None) -> np.ndarray:
-        if self._is_physical(space):
-            return self.coordinates.from_flow(y)
-        return self.coordinates.from_flow_to_space(y)
 
     def _is_physical(self, space: str | None) -> bool:
         if space not in (None, "physical", self.parameter_space):
@@ -268,7 +307,25 @@ class InferringEstimator(PersistentPosteriorEstimator):
     def _embedding(self, observation: Any) -> np.ndarray:
         if not isinstance(observation, EncodedObservation):
             observation = self.encode_observation(observation)
-        return np.asarray(observation.embedding, np.float32)
+        told = observation.metadata.get("task_fingerprint", self.task_fingerprint)
+        if told != self.task_fingerprint:
+            raise ConfigurationError(
+                f"The observation was encoded by an estimator of the simulations {told!r}, and "
+                f"this one learned from {self.task_fingerprint!r}; encode it with this one."
+            )
+        embedding = np.asarray(observation.embedding, np.float32)
+        self._check_embeddings(embedding, ())
+        return embedding
+
+    def _check_embeddings(self, embeddings: np.ndarray, batch: tuple[str, ...]) -> None:
+        encoder = self.model.encoder
+        length = self.encoder.embedding_dim if encoder is None else encoder.embedding_dim
+        if embeddings.ndim != len(batch) + 1 or embeddings.shape[-1] != length:
+            wanted = ", ".join([*batch, str(length)])
+            raise ConfigurationError(
+                f"An embedding has the shape {embeddings.shape}; give ({wanted}), as "
+                "encode_observation and batch_encode_observation return them."
+            )
 
     # ------------------------------------------------------------------ persistence
 
