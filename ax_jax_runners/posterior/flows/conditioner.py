@@ -21,6 +21,7 @@ NetworkPlan = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 class Conditioner(eqx.Module):
     """Fully connected layers over coordinates and an embedding; zero as long as it is new.
 
+    Between the first and the last layer each one adds to what it is given (He et al. 2016).
     The two inputs meet in the first sum only, so that the embedding's share is computed once for
     all draws from one posterior.
 
@@ -47,8 +48,10 @@ class Conditioner(eqx.Module):
         hidden = x @ first[: self.coordinates] + (
             embedding @ first[self.coordinates :] + self.biases[0]
         )
-        for weight, bias in zip(weights[1:], self.biases[1:], strict=True):
-            hidden = jax.nn.relu(hidden) @ weight + bias
+        last = len(weights) - 1
+        for layer in range(1, last + 1):
+            change = jax.nn.relu(hidden) @ weights[layer] + self.biases[layer]
+            hidden = change if layer == last else hidden + change
         return hidden.reshape(-1, self.parameters)
 
     def _masked_weights(self) -> tuple[Array, ...]:

@@ -21,7 +21,7 @@ class Stack(AbstractBijection):
 
     Attributes:
         layers: A layer with a leading axis (layers, ...) on every array.
-        orders: The coordinates in the order of each layer; a result is in the last layer's order.
+        orders: The coordinates in the order in which each layer sees them.
         shape: (d,).
         cond_shape: (embedding_dim,).
     """
@@ -40,7 +40,7 @@ class Stack(AbstractBijection):
             return *layer.transform_and_log_det(x[reordering], condition), None
 
         x, log_det, _ = self._run(step, x)
-        return x, log_det
+        return x[self._places()], log_det
 
     def inverse_and_log_det(self, y: Any, condition: Any = None) -> tuple[Array, Array]:
         """Map y (d,) away from the base; return the image and the log determinant."""
@@ -51,7 +51,7 @@ class Stack(AbstractBijection):
             x, log_det = layer.inverse_and_log_det(y, condition)
             return x[reordering], log_det, None
 
-        y, log_det, _ = self._run(step, y, reverse=True)
+        y, log_det, _ = self._run(step, y[np.asarray(self.orders[-1])], reverse=True)
         return y, log_det
 
     def transform_and_parts(self, x: Array, condition: Array) -> tuple[Array, Array, Any]:
@@ -60,7 +60,11 @@ class Stack(AbstractBijection):
         def step(layer: Any, x: Array, reordering: Array) -> tuple[Array, Array, Any]:
             return layer.transform_and_parts(x[reordering], condition)
 
-        return self._run(step, x)
+        x, log_det, parts = self._run(step, x)
+        return x[self._places()], log_det, parts
+
+    def _places(self) -> np.ndarray:
+        return np.argsort(self.orders[-1])
 
     def _run(
         self, step: Callable[..., Any], x: Array, *, reverse: bool = False
