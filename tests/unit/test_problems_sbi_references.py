@@ -106,9 +106,10 @@ def test_slcp_posterior_agrees_with_markov_chains() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.timeout(900)
 def test_two_references_of_slcp_cannot_be_told_apart(seed: int) -> None:
     x = SLCP().observe(seed)[1]
-    chains = slcp_walk(x, 10_000, 2000, 5)
+    chains = slcp_walk(x, 10_000, 1000, 5)
     exact = SLCP().reference_posterior(x, 10_000, seed=6)
     assert classifier_two_sample_test(exact, chains).accuracy <= 0.51
 
@@ -254,10 +255,11 @@ def test_glm_draws_repeat() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_references_of_the_glm_cannot_be_told_apart() -> None:
     problem = BernoulliGLM()
     spikes, x = glm_train(20)
-    chains = problem.to_white(glm_walk(spikes, 10_000, 1500, 21))
+    chains = problem.to_white(glm_walk(spikes, 10_000, 800, 21))
     exact = problem.reference_posterior(x, 10_000, seed=22)
     assert classifier_two_sample_test(exact, chains).accuracy <= 0.51
 
@@ -347,8 +349,12 @@ def test_spectrum_draws_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_spectrum_posterior_is_calibrated_by_the_simulator() -> None:
-    problem, n, draws = TransmissionSpectrum(), 100, 99
+@pytest.mark.timeout(900)
+def test_spectrum_posterior_is_calibrated_by_the_simulator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ax_jax_runners.problems.sbi.tempering.FEWEST", 500)
+    problem, n, draws = TransmissionSpectrum(), 60, 99
     theta = problem.space.icdf(np.random.default_rng(29).random((n, 5)))
     xs = np.asarray(problem.evaluator().model_features(theta, key(30))["x"])
     ranks = [
