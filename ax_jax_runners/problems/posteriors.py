@@ -69,7 +69,7 @@ def build(
     Raises:
         ConfigurationError: An option that cannot be used.
     """
-    for name, value, least in (("simulations", simulations, 100), ("seed", seed, 0)):
+    for name, value, least in (("simulations", simulations, 200), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigurationError(f"{name} is {value!r}; give a whole number from {least}.")
     return PosteriorTask(
@@ -89,7 +89,7 @@ PROBLEM = Problem(
     objective="-validation_nll",
     outcome_constraints=("leak_fraction <= 0.001",),
     options={
-        "simulations": "rows of the data set, a tenth of them held back; default 10,000",
+        "simulations": "rows, at least 200; a tenth of them is held back; default 10,000",
         "epochs": "of a whole trial; default 100",
         "seed": "of the simulations; default 0",
         "together": "arms trained in one compiled call; default 1",

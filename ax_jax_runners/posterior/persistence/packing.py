@@ -44,7 +44,13 @@ def unpack_estimator(array: Any) -> Any:
         ArtifactCorrupt: Other bytes.
         SchemaTooNew: A newer version of this package packed it.
     """
-    files = decode_arrays(np.asarray(array, np.uint8).tobytes())
+    found = np.asarray(array)
+    if found.dtype != np.uint8 or found.ndim != 1:
+        raise ArtifactCorrupt(
+            f"The packed estimator is {found.dtype} of the shape {found.shape}; give the bytes "
+            "that pack_estimator returned."
+        )
+    files = decode_arrays(found.tobytes())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path, content in files.items():

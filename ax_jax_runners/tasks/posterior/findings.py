@@ -85,5 +85,20 @@ def findings(
     return Findings(outputs, report.describe())
 
 
+def why_failed(state: TrainingState) -> str:
+    """Say why no weights of an arm can be kept."""
+    inverse, closure = (state.column(name)[-1] for name in ("inverse_error", "log_det_closure"))
+    if not np.isfinite(state.column("validation_loss")).any():
+        return (
+            f"The training diverged after {int(state.epoch[0])} epochs: no validation loss is "
+            "finite; lower the learning rate."
+        )
+    return (
+        f"No epoch of {int(state.epoch[0])} passed the stability thresholds (at last the inverse "
+        f"errs by {inverse:.2g}, the log determinants by {closure:.2g}); lower the learning rate "
+        "or raise the thresholds."
+    )
+
+
 def _known(error: float) -> float | None:
     return float(error) if math.isfinite(error) else None

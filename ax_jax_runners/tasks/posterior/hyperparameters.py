@@ -88,12 +88,7 @@ def search_space(search: Any) -> ParameterSpace:
                 raise ConfigurationError(
                     f"search[{name!r}] is a {type(parameter).__name__}; give a Parameter."
                 )
-        space = ParameterSpace(
-            [
-                parameter if parameter.name == name else dataclasses.replace(parameter, name=name)
-                for name, parameter in search.items()
-            ]
-        )
+        space = ParameterSpace([_named(name, parameter) for name, parameter in search.items()])
     else:
         raise ConfigurationError(
             f"search is {search!r}; give {{hyperparameter: Parameter}}, at least one."
@@ -107,6 +102,22 @@ def search_space(search: Any) -> ParameterSpace:
                 f"{parameter.name!r} is no hyperparameter of a posterior estimator; {advice}"
             )
     return space
+
+
+def _named(name: str, parameter: Parameter) -> Parameter:
+    if parameter.name == name:
+        return parameter
+    lower, upper = parameter.given_bounds
+    return Parameter(
+        name,
+        parameter.prior,
+        lower=lower,
+        upper=upper,
+        log_scale=parameter.asked_log_scale,
+        integer=parameter.integer,
+        choices=parameter.choices,
+        fixed=parameter.fixed,
+    )
 
 
 def searchable() -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.posterior.flow_posterior import FlowPosterior
 from ax_jax_runners.posterior.persistence.packing import pack_estimator, unpack_estimator
 from ax_jax_runners.posterior.training.state import TrainingState
-from ax_jax_runners.tasks.posterior.findings import OUTPUTS, curve, findings
+from ax_jax_runners.tasks.posterior.extension import pack_training, unpack_training
+from ax_jax_runners.tasks.posterior.findings import OUTPUTS, curve, findings, why_failed
 from ax_jax_runners.tasks.posterior.hyperparameters import Hyperparameters, search_space
 from ax_jax_runners.tasks.posterior.training import Trainings, taken
 from ax_jax_runners.tasks.protocol import Progress, Scalar
@@ -40,8 +41,9 @@ class PosteriorTask:
     ``leak_fraction``, the share of draws outside the prior; ``closure_error``, the larger of the
     flow's inverse and log determinant errors.
 
-    A finished arm keeps the array ``estimator``, with which `estimator` makes it again. Arms that
-    differ only in numbers (rates, weights, noise) share one compiled program.
+    A finished arm keeps two arrays of bytes: ``estimator``, of which `estimator` makes it again,
+    and ``training``, with which `extend` goes on. Arms that differ only in numbers (rates, weights,
+    noise) share one compiled program.
 
     Attributes:
         space: What an arm gives.
@@ -142,16 +144,31 @@ class PosteriorTask:
 
     def describe(self) -> dict[str, Any]:
         """Describe what decides the results, as plain JSON. Reads the data set once."""
-        prior = self.trainings.space
         return {
-            "data": self.trainings.gathered.fingerprint,
+            **self._training_description(),
             "hyperparameters": self.hyperparameters.describe(),
             "epochs": self.epochs,
-            "prior": None if prior is None else prior.describe(),
             "calibration": [self.calibration_rows, self.calibration_draws],
-            "together": self.together,
             "space": self.space.describe(),
             "outputs": list(self.outputs),
+        }
+
+    def _training_description(self) -> dict[str, Any]:
+        """Return what decides every epoch of an arm, as plain JSON."""
+        gathered, prior = self.trainings.gathered, self.trainings.space
+        told = self.hyperparameters.describe()
+        # They end a training, and change nothing of the epochs until then.
+        optimiser = {
+            name: value
+            for name, value in told["optimiser"].items()
+            if name not in ("epochs", "patience")
+        }
+        return {
+            "data": gathered.fingerprint,
+            "validation": int(np.flatnonzero(gathered.is_validation).sum()),
+            "hyperparameters": {**told, "optimiser": optimiser},
+            "prior": None if prior is None else prior.describe(),
+            "together": self.together,
         }
 
     def over(self, space: ParameterSpace) -> PosteriorTask:
@@ -160,16 +177,7 @@ class PosteriorTask:
         Raises:
             ConfigurationError: A name that is no hyperparameter.
         """
-        return PosteriorTask(
-            self.dataset,
-            search=space,
-            epochs=self.epochs,
-            hyperparameters=self.hyperparameters,
-            prior=self.prior,
-            calibration_rows=self.calibration_rows,
-            calibration_draws=self.calibration_draws,
-            together=self.together,
-        )
+        return self._changed(space=space, epochs=self.epochs)
 
     @functools.cached_property
     def trainings(self) -> Trainings:
@@ -197,18 +205,20 @@ class PosteriorTask:
     def progress(self, state: dict[str, Any]) -> list[Progress]:
         """Say what is known of every arm."""
         training: TrainingState = state["training"]
-        rows = range(training.arms)
-        arms = self._read(state["arm"])
-        return [self._progress(arms[row], taken(training, [row])) for row in rows]
+        return [
+            self._progress(self.space.unpack(theta), taken(training, [row]))
+            for row, theta in enumerate(state["arm"])
+        ]
 
-    def _progress(self, arm: Hyperparameters, state: TrainingState) -> Progress:
+    def _progress(self, values: Mapping[str, Scalar], state: TrainingState) -> Progress:
+        arm = self.hyperparameters.with_values(values)
         step = int(state.epoch[0]) * len(
             self.trainings.prepared(arm.parameter_space).data.training.y
         )
         if state.running[0]:
             return Progress(step, False, curve(state))
         if not state.best_epoch[0]:
-            return Progress(step, True, {}, failure=_failure(state))
+            return Progress(step, True, {}, failure=why_failed(state))
         estimator = self.trainings.trained(arm, state)
         found = findings(
             estimator,
@@ -218,7 +228,11 @@ class PosteriorTask:
             draws=self.calibration_draws,
         )
         estimator.calibration = found.calibration
-        return Progress(step, True, found.outputs, {"estimator": pack_estimator(estimator)})
+        arrays = {
+            "estimator": pack_estimator(estimator),
+            "training": pack_training(values, state, self._training_description()),
+        }
+        return Progress(step, True, found.outputs, arrays)
 
     # ------------------------------------------------------------------ beyond a trial
 
@@ -231,19 +245,57 @@ class PosteriorTask:
         """
         return unpack_estimator(array)
 
+    def extend(self, arrays: Mapping[str, np.ndarray], epochs: int) -> Progress:
+        """Go on with a finished arm to more epochs, on the same path.
+
+        Where its learning rate does not depend on the number of epochs (``schedule_epochs`` is
+        given, or there is no cosine) the weights are those of a trial of so many epochs, bit by
+        bit. Else the rate stays at its least, since the schedule has come to its end. An arm that
+        ran out of patience goes on if this task has more of it.
+
+        Args:
+            arrays: What the arm kept.
+            epochs: In all, at least as many as it has done.
+
+        Returns:
+            What a trial of that many epochs reports at its end.
+
+        Raises:
+            ConfigurationError: Fewer epochs, arrays of something else, or an arm that was trained
+                by another task.
+            ArtifactCorrupt: Damaged arrays.
+        """
+        if "training" not in arrays:
+            raise ConfigurationError(
+                f"The arrays are {', '.join(arrays) or 'none'}; give those that a finished arm of "
+                "a posterior task kept, with 'training'."
+            )
+        longer = self._changed(epochs=epochs)
+        kept = unpack_training(arrays["training"])
+        kept.check(longer._training_description())
+        arm = longer.hyperparameters.with_values(kept.arm)
+        state = kept.state(longer.trainings.begin([arm], np.zeros((1, 2), np.uint32)))
+        done = int(state.epoch[0])
+        if epochs < done:
+            raise ConfigurationError(
+                f"epochs is {epochs}, and the arm has done {done}; give at least as many."
+            )
+        state = state.with_epochs(epochs, patience=arm.optimiser.patience)
+        while state.running.any():
+            state = longer.trainings.advance([arm], state)
+        return longer._progress(kept.arm, state)
+
+    def _changed(self, *, space: ParameterSpace | None = None, epochs: int) -> PosteriorTask:
+        return PosteriorTask(
+            self.dataset,
+            search=space or self.space,
+            epochs=epochs,
+            hyperparameters=self.hyperparameters,
+            prior=self.prior,
+            calibration_rows=self.calibration_rows,
+            calibration_draws=self.calibration_draws,
+            together=self.together,
+        )
+
     def _read(self, theta: np.ndarray) -> list[Hyperparameters]:
         return [self.hyperparameters.with_values(self.space.unpack(row)) for row in theta]
-
-
-def _failure(state: TrainingState) -> str:
-    inverse, closure = (state.column(name)[-1] for name in ("inverse_error", "log_det_closure"))
-    if not np.isfinite(state.column("validation_loss")).any():
-        return (
-            f"The training diverged after {int(state.epoch[0])} epochs: no validation loss is "
-            "finite; lower the learning rate."
-        )
-    return (
-        f"No epoch of {int(state.epoch[0])} passed the stability thresholds (at last the inverse "
-        f"errs by {inverse:.2g}, the log determinants by {closure:.2g}); lower the learning rate "
-        "or raise the thresholds."
-    )

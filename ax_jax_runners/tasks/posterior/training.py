@@ -22,6 +22,8 @@ from ax_jax_runners.tasks.posterior.hyperparameters import Hyperparameters
 
 #: Which rows are held back where the data set does not say: the same for all arms.
 _SPLIT_SEED = 0
+#: With fewer rows calibration finds nothing.
+FEWEST_HELD_BACK = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,19 @@ class Trainings:
 
     @functools.cached_property
     def gathered(self) -> GatheredData:
-        """All rows."""
-        return gather(self.dataset, seed=_SPLIT_SEED)
+        """All rows.
+
+        Raises:
+            ConfigurationError: Too few are held back to calibrate on.
+        """
+        found = gather(self.dataset, seed=_SPLIT_SEED)
+        held = int(found.is_validation.sum())
+        if held < FEWEST_HELD_BACK:
+            raise ConfigurationError(
+                f"Of {len(found)} rows {held} are held back, and a trained arm is calibrated on at "
+                f"least {FEWEST_HELD_BACK}; give more rows, or a larger validation_fraction."
+            )
+        return found
 
     @property
     def space(self) -> ParameterSpace | None:
