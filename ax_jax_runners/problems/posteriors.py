@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ax_jax_runners.posterior.datasets import ArrayDataset
 from ax_jax_runners.posterior.datasets.columns import FEATURE, PARAMETER
 from ax_jax_runners.posterior.datasets.draws import PriorDraws
 from ax_jax_runners.posterior.datasets.rows import SimulatedRows
+from ax_jax_runners.posterior.records import PosteriorBatch
 from ax_jax_runners.problems.base import Problem
 from ax_jax_runners.problems.sbi import SBI_PROBLEMS
 from ax_jax_runners.tasks import PosteriorTask
@@ -45,6 +48,38 @@ def simulated(problem: str, simulations: int, seed: int) -> ArrayDataset:
     return ArrayDataset(np.stack(theta, axis=1), x, space=chosen.space)
 
 
+@dataclass(frozen=True)
+class BenchmarkDataset:
+    """Simulations of an inference benchmark that are made when they are first read.
+
+    Attributes:
+        problem: A name of `SBI_PROBLEMS`.
+        simulations: How many.
+        seed: Of parameters and noise.
+    """
+
+    problem: str
+    simulations: int
+    seed: int
+
+    @property
+    def space(self) -> ParameterSpace:
+        """The prior of the parameters."""
+        return SBI_PROBLEMS[self.problem]().space
+
+    def iter_batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        split: str | None = None,
+    ) -> Iterator[PosteriorBatch]:
+        """Yield the rows as `ArrayDataset` does."""
+        made = simulated(self.problem, self.simulations, self.seed)
+        return made.iter_batches(batch_size, shuffle=shuffle, seed=seed, split=split)
+
+
 def search() -> ParameterSpace:
     """The hyperparameters of a conditional flow that are searched by default."""
     return ParameterSpace(
@@ -73,7 +108,7 @@ def build(
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigurationError(f"{name} is {value!r}; give a whole number from {least}.")
     return PosteriorTask(
-        simulated("two-moons", simulations, seed),
+        BenchmarkDataset("two-moons", simulations, seed),
         search=search(),
         epochs=epochs,
         # Two numbers need no network in front of the flow.

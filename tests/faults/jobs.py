@@ -17,7 +17,8 @@ class Job:
         output: Where its stdout and stderr go.
         trials: Absolute total.
         task: ``logged`` (numpy, every evaluation noted), ``features`` (compiled by JAX),
-            ``drift`` (many slices, every one noted) or ``walks`` (random walks, likewise).
+            ``drift`` (many slices, every one noted), ``walks`` (random walks, likewise) or
+            ``trainings`` (of posteriors, likewise).
         runner: ``here`` (in the process itself) or ``workers`` (two processes of its own).
         alone: Whether the runner runs one trial without a campaign.
         slow: File that holds the seconds an arm takes.

@@ -147,5 +147,17 @@ class Records:
 _ENDED = {"completed", "failed", "abandoned", "early_stopped"}
 
 
+def recorded(records: Records) -> dict[int, Any]:
+    """What is known of each trial: arm, status, metadata with curves and digests, and data."""
+    found = {}
+    for index, result in records.results.items():
+        (trial,) = [part for part in result if part[0] == "trial"]
+        # As text, the metadata tells in which order outputs became known to a process.
+        metadata = json.loads(trial[2])
+        rest = [part for part in result if part[0] != "trial"]
+        found[index] = (records.arms[index], trial[1], trial[3:], metadata, rest)
+    return found
+
+
 def _name(row: tuple[Any, ...]) -> str:
     return TrialStatus(row[1]).name.lower()

@@ -9,28 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.bench import Bench
-from tests.faults.records import Records
+from tests.faults.records import Records, recorded
 from tests.faults.walk_tasks import count_slices
 
 TRIALS, BATCH, SLICES = 6, 3, 12
 KILLS = 10
-
-
-def recorded(records: Records) -> dict[int, Any]:
-    """What is known of each trial: arm, status, metadata with curves and digests, and data."""
-    found = {}
-    for index, result in records.results.items():
-        (trial,) = [part for part in result if part[0] == "trial"]
-        # As text, the metadata tells in which order outputs became known to a process.
-        metadata = json.loads(trial[2])
-        rest = [part for part in result if part[0] != "trial"]
-        found[index] = (records.arms[index], trial[1], trial[3:], metadata, rest)
-    return found
 
 
 @pytest.mark.slow

@@ -46,9 +46,14 @@ from tests.faults.crashing import CrashPoints
 from tests.faults.jobs import Job
 from tests.faults.long_tasks import Drift
 from tests.faults.simulators import LoggedTask, feature_task
+from tests.faults.training_tasks import NotedTrainings
 from tests.faults.walk_tasks import NotedWalks
 
-OBJECTIVES = {"drift": "-spread", "walks": "log10_jump_ess_per_1000"}
+OBJECTIVES = {
+    "drift": "-spread",
+    "walks": "log10_jump_ess_per_1000",
+    "trainings": "-validation_nll",
+}
 
 
 def warm_up() -> None:
@@ -155,6 +160,7 @@ def build_runner(job: Job) -> TaskRunner:
         "features": feature_task,
         "drift": lambda: Drift(job.log, job.slices, job.slice_seconds),
         "walks": lambda: NotedWalks.make(job.log, job.slices, job.slice_seconds),
+        "trainings": lambda: NotedTrainings.make(job.log, job.slices, job.slice_seconds),
     }
     task = tasks[job.task]()
     if job.runner == "here":
