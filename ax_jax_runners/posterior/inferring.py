@@ -149,7 +149,7 @@ class InferringEstimator(PersistentPosteriorEstimator):
             seed: None: the estimator's own.
             space: "physical", or the estimator's own space (None).
             clamp_non_finite: What becomes of draws that are not finite, which the metadata count
-                in any case. False: NaN. True: infinite numbers become the largest of single
+                in any case. False: NaN. True: infinite numbers become about the largest of single
                 precision, or the edge of the prior's support, and NaN the middle of the flow's
                 coordinates.
 
@@ -229,7 +229,7 @@ class InferringEstimator(PersistentPosteriorEstimator):
                 sound.size,
                 self.estimator_family,
             )
-            blank = np.nan_to_num(given, posinf=limit, neginf=-limit) if clamp else np.nan
+            blank = np.clip(given, -limit, limit) if clamp else np.nan
             given = np.where(sound[..., None], given, blank)
         return given, missing
 
