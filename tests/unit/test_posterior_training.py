@@ -172,7 +172,9 @@ def test_learning_in_the_cube_and_with_logits_is_the_same_training(dataset: Arra
         found["cube"].log_density(x, theta), found["unconstrained"].log_density(x, theta)
     )
     assert weights_of(found["physical"]) != weights_of(found["cube"])
-    for estimator in found.values():
+    for space, estimator in found.items():
+        prepared = prepare(gather(dataset, seed=0), space=space, prior=SPACE)
+        assert prepared.data.has_edges == (space != "physical")
         told = estimator.training_artifacts.validation_metrics["validation_nll"]
         gathered = gather(dataset, seed=0)
         held = gathered.is_validation

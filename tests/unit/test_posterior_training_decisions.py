@@ -190,6 +190,18 @@ def limits(name: str, value: float | None) -> StabilityConfiguration:
     return dataclasses.replace(StabilityConfiguration(), **{name: value})
 
 
+def test_stability_a_physical_space_has_no_cube_whose_edges_could_be_hit() -> None:
+    closures = np.zeros((1, 2, 3))
+    closures[..., 2] = 0.5
+    trainer = trainer_of([[2.0, 1.0]], closures=closures)
+    for has_edges, best in ((True, 0), (False, 2)):
+        state = trainer.begin(np.zeros((1, 2), np.uint32))
+        for _ in range(2):
+            state = trainer.advance(state, dataclasses.replace(DATA, has_edges=has_edges))
+        assert state.best_epoch[0] == best
+        assert state.column("edge_hit_rate").tolist() == [0.5 * has_edges] * 2
+
+
 def test_stability_without_a_sound_epoch_the_last_weights_are_kept_and_it_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

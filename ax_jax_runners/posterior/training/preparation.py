@@ -93,6 +93,7 @@ def prepare(
         log_slope[held],
         float(log_slope[~held].mean()),
         {block.name: np.float32(block.typical or 0.0) for block in preprocessing.blocks},
+        has_edges=space != "physical",
     )
     return PreparedData(data, schema, preprocessing, coordinates)
 

@@ -33,6 +33,7 @@ class TrainingData:
             plus this is one in physical units.
         training_log_slope: Mean of the same over the training rows.
         typical: Typical uncertainty by block, standardised, for noise on the observations.
+        has_edges: Whether y are logits of a cube, on whose edges draws may lie.
     """
 
     training: Rows
@@ -40,3 +41,4 @@ class TrainingData:
     log_slope: np.ndarray
     training_log_slope: float
     typical: Any
+    has_edges: bool = True

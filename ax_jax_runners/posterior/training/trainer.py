@@ -172,7 +172,8 @@ class Trainer:
         with np.errstate(invalid="ignore", over="ignore"):
             # Of infinite losses there is no spread.
             spread = score.std(ddof=1) / np.sqrt(len(score)) if len(score) > 1 else np.nan
-        inverse_error, closure, hits = told.closure[arm]
+        found = told.closure[arm] * (1.0, 1.0, float(data.has_edges))
+        inverse_error, closure, hits = found
         return {
             "train_loss": told.train_loss[arm] - (data.training_log_slope if density else 0.0),
             "validation_loss": loss.mean(),
@@ -184,7 +185,7 @@ class Trainer:
             "inverse_error": inverse_error,
             "log_det_closure": closure,
             "edge_hit_rate": hits,
-            "sound": float(_is_sound(self.arms[arm].stability, told.closure[arm])),
+            "sound": float(_is_sound(self.arms[arm].stability, found)),
         }
 
 
