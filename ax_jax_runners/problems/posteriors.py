@@ -92,6 +92,8 @@ def search() -> ParameterSpace:
             Parameter("bins", choices=[8, 16]),
             Parameter("weight_decay", lower=1e-6, upper=1e-2, log_scale=True),
             Parameter("parameter_noise", lower=1e-4, upper=1e-1, log_scale=True),
+            # Draws of a flow in the physical space leak out of the prior.
+            Parameter("parameter_space", choices=["unconstrained", "physical"]),
         ]
     )
 

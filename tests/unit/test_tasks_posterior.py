@@ -102,7 +102,7 @@ def same_bits(one: Any, other: Any) -> None:
 def counted_compilations() -> Iterator[list[str]]:
     found: list[str] = []
 
-    def listen(event: str, duration: float, **others: Any) -> None:
+    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
         if "backend_compile" in event:
             found.append(event)
 

@@ -157,7 +157,12 @@ def test_every_process_finds_the_same_digest() -> None:
     )
     task = problems.build("two-moons-npe", simulations=200, epochs=2)
     assert found.stdout.strip() == task_identity(task).digest
-    others = ({"simulations": 201}, {"epochs": 3}, {"seed": 1}, {"together": 2})
+    others: tuple[dict[str, Any], ...] = (
+        {"simulations": 201},
+        {"epochs": 3},
+        {"seed": 1},
+        {"together": 2},
+    )
     digests = {
         task_identity(
             problems.build("two-moons-npe", **{"simulations": 200, "epochs": 2, **changes})
@@ -174,7 +179,18 @@ def test_the_problem_is_described_without_simulating() -> None:
     problem = problems.get("two-moons-npe")
     task = problems.build("two-moons-npe", simulations=10**9)
     assert isinstance(task, PosteriorTask)
-    assert {"learning_rate", "family", "layers", "width"} <= set(task.space.names)
+    assert set(task.space.names) == {
+        "learning_rate",
+        "batch_size",
+        "family",
+        "layers",
+        "width",
+        "bins",
+        "weight_decay",
+        "parameter_noise",
+        "parameter_space",
+    }
+    assert all(text.split()[0] in task.outputs for text in problem.outcome_constraints)
     assert problem.objective.removeprefix("-") in task.outputs
     assert task.epochs == 100
     assert task.hyperparameters.optimiser.schedule_epochs == 100
@@ -242,7 +258,7 @@ def test_networks_of_different_shapes_are_trained_in_one_campaign(campaign: Camp
     assert [trial.status for trial in trials] == [TrialStatus.COMPLETED] * 6
     assert {trial.arm.parameters["width"] for trial in trials} == {8, 16}
     losses = {trial.index: outcome(trial).outputs["validation_nll"][0] for trial in trials}
-    best = campaign.best()
+    best: Any = campaign.best()
     assert best.trial_index == min(losses, key=losses.__getitem__)
     # Each alone has the same bits.
     trial = campaign.experiment.trials[best.trial_index]
@@ -266,7 +282,7 @@ def test_the_estimator_is_a_file_whose_address_is_in_the_database(
     campaign: Campaign, store: Store
 ) -> None:
     assert store.files is not None
-    best = campaign.best()
+    best: Any = campaign.best()
     engine = create_engine(store.url)
     with engine.connect() as connection:
         query = "SELECT sha256 FROM artifact WHERE name = 'estimator' AND trial_index = :trial"
