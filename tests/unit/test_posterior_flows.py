@@ -32,7 +32,7 @@ CASES = [
     pytest.param("affine", 2, "student_t", False, marks=slow),
     ("affine", 5, "logistic", True),
     pytest.param("autoregressive", 1, "student_t", False, marks=slow),
-    ("autoregressive", 2, "logistic", True),
+    pytest.param("autoregressive", 2, "logistic", True, marks=slow),
     pytest.param("autoregressive", 3, "gaussian", False, marks=slow),
     pytest.param("neural_autoregressive", 1, "gaussian", True, marks=slow),
     ("neural_autoregressive", 2, "student_t", False),
