@@ -269,7 +269,8 @@ def test_infinite_draws_are_clamped_to_the_largest_numbers_or_the_edge(
     if space == "cube":
         assert np.isin(found.samples, (0.0, 1.0)).all()
     else:
-        assert (np.abs(found.samples) > 1e37).all()
+        # What is finite stays as it is.
+        assert (np.abs(found.samples) > 1e37).any(axis=1).all()
         assert np.abs(found.samples).max() <= LIMIT
     if space != "physical":
         physical = broken.sample_posterior(encoded, 8, space="physical", clamp_non_finite=True)

@@ -84,6 +84,8 @@ def test_an_affine_flow_finds_the_mean_and_the_width_of_a_gaussian() -> None:
     made = ConditionalFlowPosterior(
         2,
         flow_family="affine",
+        # Where the posterior is one of the family.
+        parameter_space="physical",
         embedding_dim=16,
         hidden_dim=32,
         num_coupling_layers=4,
