@@ -274,6 +274,7 @@ def test_a_training_that_diverges_says_so() -> None:
     report = trial(task_of(search=wild), {"learning_rate": 1e30})
     assert report.outputs == report.arrays == {}
     assert report.failure is not None
+    assert report.failure.startswith("The training diverged: no validation loss until epoch 1 ")
     assert "lower the learning rate" in report.failure
 
 
@@ -445,6 +446,12 @@ def test_an_extended_arm_is_that_of_a_longer_trial(reports: list[Progress]) -> N
         between = TASK.extend(reports[row].arrays, EPOCHS + 1)
         same_bits(TASK.extend(between.arrays, LONG).arrays, straight.arrays)
         same_bits(longer.extend(straight.arrays, LONG).arrays, straight.arrays)
+
+
+def test_an_extended_arm_has_as_many_lanes(together: Any) -> None:
+    short, long = task_of(together=2), task_of(together=2, epochs=LONG)
+    found = short.extend(trial(short, ARMS[1], 1).arrays, LONG)
+    same_bits(found.arrays, long.progress(finished(long, ARMS))[1].arrays)
 
 
 def test_without_a_cosine_the_number_of_epochs_does_not_matter() -> None:

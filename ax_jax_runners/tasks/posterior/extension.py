@@ -14,6 +14,8 @@ from ax_jax_runners.files.arrays import decode_arrays, encode_arrays
 from ax_jax_runners.posterior.training.checkpoints import flat
 from ax_jax_runners.posterior.training.state import TrainingState
 from ax_jax_runners.tasks.freezing import freeze, thaw
+from ax_jax_runners.tasks.posterior.hyperparameters import Hyperparameters
+from ax_jax_runners.tasks.posterior.training import Trainings
 
 _ABOUT = "about"
 _LEAF = "leaf"
@@ -57,6 +59,27 @@ class KeptTraining:
             ArtifactCorrupt: It is that of another network.
         """
         return thaw(self.leaves, begun)
+
+
+def training_identity(trainings: Trainings, hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """Return what decides every epoch of an arm beside its own values, as plain JSON.
+
+    Epochs and patience end a training, and change nothing of the epochs until then.
+    """
+    gathered, prior = trainings.gathered, trainings.space
+    told = hyperparameters.describe()
+    optimiser = {
+        name: value
+        for name, value in told["optimiser"].items()
+        if name not in ("epochs", "patience")
+    }
+    return {
+        "data": gathered.fingerprint,
+        "validation": int(np.flatnonzero(gathered.is_validation).sum()),
+        "hyperparameters": {**told, "optimiser": optimiser},
+        "prior": None if prior is None else prior.describe(),
+        "together": trainings.together,
+    }
 
 
 def pack_training(

@@ -87,16 +87,18 @@ def findings(
 
 def why_failed(state: TrainingState) -> str:
     """Say why no weights of an arm can be kept."""
-    inverse, closure = (state.column(name)[-1] for name in ("inverse_error", "log_det_closure"))
     if not np.isfinite(state.column("validation_loss")).any():
         return (
-            f"The training diverged after {int(state.epoch[0])} epochs: no validation loss is "
+            f"The training diverged: no validation loss until epoch {int(state.epoch[0])} is "
             "finite; lower the learning rate."
         )
+    inverse, closure, hits = (
+        state.column(name)[-1] for name in ("inverse_error", "log_det_closure", "edge_hit_rate")
+    )
     return (
         f"No epoch of {int(state.epoch[0])} passed the stability thresholds (at last the inverse "
-        f"errs by {inverse:.2g}, the log determinants by {closure:.2g}); lower the learning rate "
-        "or raise the thresholds."
+        f"errs by {inverse:.2g}, the log determinants by {closure:.2g}, and {hits:.2g} of the "
+        "draws are on an edge of the cube); lower the learning rate or raise the thresholds."
     )
 
 

@@ -17,7 +17,11 @@ from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.posterior.flow_posterior import FlowPosterior
 from ax_jax_runners.posterior.persistence.packing import pack_estimator, unpack_estimator
 from ax_jax_runners.posterior.training.state import TrainingState
-from ax_jax_runners.tasks.posterior.extension import pack_training, unpack_training
+from ax_jax_runners.tasks.posterior.extension import (
+    pack_training,
+    training_identity,
+    unpack_training,
+)
 from ax_jax_runners.tasks.posterior.findings import OUTPUTS, curve, findings, why_failed
 from ax_jax_runners.tasks.posterior.hyperparameters import Hyperparameters, search_space
 from ax_jax_runners.tasks.posterior.training import Trainings, taken
@@ -145,7 +149,7 @@ class PosteriorTask:
     def describe(self) -> dict[str, Any]:
         """Describe what decides the results, as plain JSON. Reads the data set once."""
         return {
-            **self._training_description(),
+            **self._training_identity(),
             "hyperparameters": self.hyperparameters.describe(),
             "epochs": self.epochs,
             "calibration": [self.calibration_rows, self.calibration_draws],
@@ -153,23 +157,8 @@ class PosteriorTask:
             "outputs": list(self.outputs),
         }
 
-    def _training_description(self) -> dict[str, Any]:
-        """Return what decides every epoch of an arm, as plain JSON."""
-        gathered, prior = self.trainings.gathered, self.trainings.space
-        told = self.hyperparameters.describe()
-        # They end a training, and change nothing of the epochs until then.
-        optimiser = {
-            name: value
-            for name, value in told["optimiser"].items()
-            if name not in ("epochs", "patience")
-        }
-        return {
-            "data": gathered.fingerprint,
-            "validation": int(np.flatnonzero(gathered.is_validation).sum()),
-            "hyperparameters": {**told, "optimiser": optimiser},
-            "prior": None if prior is None else prior.describe(),
-            "together": self.together,
-        }
+    def _training_identity(self) -> dict[str, Any]:
+        return training_identity(self.trainings, self.hyperparameters)
 
     def over(self, space: ParameterSpace) -> PosteriorTask:
         """Return the same task over other ranges of its hyperparameters.
@@ -230,7 +219,7 @@ class PosteriorTask:
         estimator.calibration = found.calibration
         arrays = {
             "estimator": pack_estimator(estimator),
-            "training": pack_training(values, state, self._training_description()),
+            "training": pack_training(values, state, self._training_identity()),
         }
         return Progress(step, True, found.outputs, arrays)
 
@@ -272,7 +261,7 @@ class PosteriorTask:
             )
         longer = self._changed(epochs=epochs)
         kept = unpack_training(arrays["training"])
-        kept.check(longer._training_description())
+        kept.check(longer._training_identity())
         arm = longer.hyperparameters.with_values(kept.arm)
         state = kept.state(longer.trainings.begin([arm], np.zeros((1, 2), np.uint32)))
         done = int(state.epoch[0])
