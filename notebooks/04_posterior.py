@@ -381,9 +381,9 @@ plot_coverage({"as trained": report.coverage, "0.7 times as wide": narrowed.cove
 plot_ranks(narrowed.ranks)
 
 # %% [markdown]
-# Truths crowd at both ends of the draws. Passing says less than failing: 300 rows do not see small
-# faults, and an estimator that ignores the data and answers with the prior has uniform ranks too
-# (of the tests here, TARP is the one that can see that).
+# Truths crowd at the ends of the draws, where the density is low. Passing says less than failing:
+# 300 rows do not see small faults, and an estimator that ignores the data and answers with the
+# prior has uniform ranks too (of the tests here, TARP is the one that can see that).
 #
 # All this holds on average over the prior, and for observations like the simulated ones. A
 # measurement of another kind gets an answer as well, and a confident one. The posterior predictive
@@ -498,6 +498,9 @@ figure.update_yaxes(title="density", col=1)
 figure.update_layout(**LAYOUT, height=360)
 
 # %% [markdown]
+# Decay time and amplitude widen, in the network's answer as by the likelihood, though not by just
+# the same factor.
+#
 # ## Training as trials
 #
 # Learning rate, width and the like were guesses. In a campaign a trial is a training, and what is
