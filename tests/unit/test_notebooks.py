@@ -53,9 +53,36 @@ assert chains.sizes == {"iteration": 1000, "particle": 64}
 assert found > 10 * per_1000
 assert np.allclose(shares["weighted"], shares["states"])
 """,
+    "04_posterior": """
+assert interrupted and 3 <= there < 20
+assert len(simulations) == SIMULATIONS and simulations.failed == 0
+assert trained.validation_metrics["validation_nll"] < -1.2
+assert c2st < 0.85
+assert (abs(draws.mean(axis=0) - theta) < 3 * draws.std(axis=0)).all()
+wider = summary["standard deviation"] / summary["standard deviation by likelihood"]
+assert wider.between(0.7, 3).all() and wider.iloc[0] > 1
+assert report.passed(0.001) and report.leak_fraction == 0
+assert not narrowed.passed(0.001)
+assert narrowed.coverage.area < -0.15 < report.coverage.area
+assert p_ours > 0.02 > p_tilted
+assert inside.mean() > 0.8
+for kind in ("", ", by likelihood"):
+    hidden_name = "hidden, by likelihood" if kind else "first 3 s hidden"
+    assert (widths[hidden_name] > 1.1 * widths["all seen" + kind]).iloc[1:].all()
+assert (frame["trial_status"] == "COMPLETED").all() and len(frame) == 8
+assert best.parameters["parameter_space"] == "unconstrained"
+in_physical = frame["parameter_space"] == "physical"
+assert (frame.loc[in_physical, "leak_fraction"] > 0.001).all()
+assert (frame.loc[~in_physical, "leak_fraction"] == 0).all()
+fast = frame["learning_rate"] > 1e-3
+assert frame.loc[fast, "validation_nll"].max() < frame.loc[~fast, "validation_nll"].min()
+assert len(registry.list()) == 2
+assert same
+assert difference < 1e-6
+""",
 }
-FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4, "03_random_walk": 6}
-LONG = {"03_random_walk"}
+FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4, "03_random_walk": 6, "04_posterior": 10}
+LONG = {"03_random_walk", "04_posterior"}
 
 
 @pytest.fixture(params=CLAIMS)
