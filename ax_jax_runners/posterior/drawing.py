@@ -14,8 +14,9 @@ from jax import Array
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.posterior.training.program import KEY_IMPLEMENTATION, Recipe, Weights, assembled
 
-#: Rows of a compiled call: as many as there are, rounded up to a power of two, within these.
-_SMALLEST, _LARGEST = 64, 4096
+#: Rows of a compiled call: as many as there are, rounded up to a power of two, within these. The
+#: hidden layers of more rows leave the processor's cache.
+_SMALLEST, _LARGEST = 64, 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +79,13 @@ class Density:
     def _in_pieces(self, program: Any, rows: int, piece: Any) -> np.ndarray:
         found = []
         with jax.enable_x64(False):
+            weights = jax.device_put(self.weights)
             for start in range(0, rows, _LARGEST):
                 stop = min(start + _LARGEST, rows)
                 size = max(_SMALLEST, 1 << (stop - start - 1).bit_length())
                 # A call is filled up with its last row.
                 at = np.minimum(np.arange(start, start + size), stop - 1)
-                found.append(np.asarray(program(self.weights, *piece(at)))[: stop - start])
+                found.append(np.asarray(program(weights, *piece(at)))[: stop - start])
         return np.concatenate(found)
 
 
