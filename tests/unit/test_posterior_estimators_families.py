@@ -13,6 +13,8 @@ from ax_jax_runners.posterior import (
 )
 from tests.unit.posterior_simulations import SMALL_FIELD, gaussian_simulations
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = ("spline", "affine", "autoregressive", "neural_autoregressive", "flow_matching")
 DRAWS = 4000
 VARIANCE = 0.05

@@ -21,6 +21,8 @@ from ax_jax_runners.posterior import (
     PersistentPosteriorEstimator,
 )
 
+pytestmark = pytest.mark.slow
+
 WAVELENGTHS = np.linspace(0.6, 5.0, 233)
 PRIOR = ParameterSpace(
     [Parameter("level", lower=-1.0, upper=1.0), Parameter("slope", lower=0.0, upper=2.0)]

@@ -164,6 +164,7 @@ def test_stacked_flows_are_the_flows_one_by_one(family):
         ("neural_autoregressive", "min_residual", 0.9),
     ],
 )
+@pytest.mark.slow
 def test_every_number_of_a_family_changes_the_density(family, field, value):
     """Sizes of networks aside, which the next test counts."""
     y, given = jnp.asarray([0.4, -1.2]), embeddings(1)[0]

@@ -18,6 +18,8 @@ from ax_jax_runners.posterior.flows.neural_autoregressive import MonotoneNetwork
 from ax_jax_runners.posterior.flows.spline import RationalQuadratic
 from ax_jax_runners.posterior.flows.stack import layer_orders
 
+pytestmark = pytest.mark.slow
+
 SPLINE = RationalQuadratic(bins=6, bound=4.0)
 NETWORK = MonotoneNetwork(units=8, min_slope=1e-3, min_residual=0.05, bisection_steps=48)
 

@@ -88,6 +88,7 @@ def test_spline_regularisers_have_their_closed_forms() -> None:
     assert float(found["derivative"]) == pytest.approx(0.0, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_spline_regularisers_gradients_widen_a_collapsed_bin_and_calm_a_slope() -> None:
     logits = jnp.zeros((2, 6)).at[0, 2].set(-5.0)
     slopes = jnp.zeros((2, 7)).at[1, 3].set(4.0)
@@ -209,6 +210,7 @@ def explained(target: np.ndarray, told: np.ndarray) -> float:
     return 1.0 - float(((target - told) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
 
 
+@pytest.mark.slow
 def test_auxiliary_losses_make_the_heads_tell_scale_and_parameters(
     headed: dict[float, FlowPosterior],
 ) -> None:

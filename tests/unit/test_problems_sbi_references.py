@@ -20,6 +20,8 @@ from ax_jax_runners.problems.sbi import (
 )
 from tests.unit.ensemble_walks import evolve
 
+pytestmark = pytest.mark.slow
+
 
 def key(seed: int) -> jax.Array:
     return jax.random.key(seed, impl="threefry2x32")
