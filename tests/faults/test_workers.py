@@ -209,6 +209,11 @@ def test_a_task_that_sleeps_for_ever_ends_at_its_time_limit(start, tmp_path) -> 
     assert runner.poll_available_capacity() == 1
 
 
+def holders_of_memory() -> list[psutil.Process]:
+    found = [p for p in psutil.process_iter(["cmdline"]) if "bytearray(6" in str(p.info)]
+    return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.fault(6)
 @pytest.mark.parametrize("trouble", ["allocate", "allocate elsewhere"])
 @pytest.mark.fault(6)
@@ -222,8 +227,7 @@ def test_a_task_that_allocates_without_end_ends_at_its_memory_limit(
     assert [trial.status for trial in trials] == [TrialStatus.FAILED, TrialStatus.COMPLETED]
     assert "memory_limit of a trial is 800.0 MiB" in runner.poll_exception(trials[0])
     assert steps_of(log, 1.0) == [1, 2]
-    holders = [p for p in psutil.process_iter(["cmdline"]) if "bytearray(6" in str(p.info)]
-    assert not [p for p in holders if p.status() != psutil.STATUS_ZOMBIE]
+    until(lambda: not holders_of_memory())
 
 
 @pytest.mark.fault(2)

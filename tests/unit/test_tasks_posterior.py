@@ -369,7 +369,9 @@ def test_every_field_but_the_epochs_can_be_searched() -> None:
     found = BASE.with_values(values)
     assert (found.flow.width, found.encoder.hidden_dim) == (8, 3)
     assert (found.optimiser.cosine, found.parameter_space) == (False, "cube")
-    assert found.with_values({"width": 16, "hidden_dim": 128, "cosine": True}) == (
+    back = found.with_values({"width": 16, "hidden_dim": 128, "cosine": True})
+    assert back.velocity.width == 16  # a flow and a velocity field have one width
+    assert dataclasses.replace(back, velocity=BASE.velocity) == (
         dataclasses.replace(BASE, parameter_space="cube")
     )
 

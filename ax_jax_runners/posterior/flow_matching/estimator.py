@@ -119,9 +119,11 @@ class FlowMatching(AmortisedEstimator):
             ConfigurationError: Data that cannot be learned from, or a space without its prior.
             ParameterError: A prior that does not fit.
         """
-        return self._train(
-            dataset, VelocityRegression(self.field.time_exponent), on_epoch, progress
-        )
+        return self._train(dataset, self.objective(), on_epoch, progress)
+
+    def objective(self) -> VelocityRegression:
+        """Return what training minimises."""
+        return VelocityRegression(self.field.time_exponent)
 
     def _measure(self, prepared: PreparedData) -> dict[str, Any]:
         rows = prepared.data.validation

@@ -17,16 +17,19 @@ from ax_jax_runners.posterior.configuration import (
     RegularisationConfiguration,
     StabilityConfiguration,
 )
+from ax_jax_runners.posterior.flow_matching import FlowMatchingConfiguration
 
-#: By group, in the order in which a name is looked for. The task itself sets the epochs.
+#: By group. Width and layers are those of flow and velocity alike. The task itself sets the epochs.
 _GROUPS = {
     "flow": FlowConfiguration,
+    "velocity": FlowMatchingConfiguration,
     "encoder": EncoderConfiguration,
     "optimiser": OptimiserConfiguration,
     "regularisation": RegularisationConfiguration,
 }
 _NOT_SEARCHED = frozenset({"epochs", "schedule_epochs", "patience", "min_delta"})
-_SPACE = "parameter_space"
+_SPACE, _ESTIMATOR = "parameter_space", "estimator"
+ESTIMATORS = ("flow", "flow_matching")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +37,30 @@ class Hyperparameters:
     """Everything that decides how one estimator is trained.
 
     Attributes:
+        estimator: "flow" or "flow_matching".
         parameter_space: "physical", "cube" or "unconstrained".
-        flow: The flow.
+        flow: The flow of the first.
+        velocity: The velocity field of the second.
         encoder: The network in front of it.
         optimiser: How it is trained.
         regularisation: What training adds to data and loss.
         stability: When an epoch may be kept.
     """
 
+    estimator: str = "flow"
     parameter_space: str = "unconstrained"
     flow: FlowConfiguration = field(default_factory=FlowConfiguration)
+    velocity: FlowMatchingConfiguration = field(default_factory=FlowMatchingConfiguration)
     encoder: EncoderConfiguration = field(default_factory=EncoderConfiguration)
     optimiser: OptimiserConfiguration = field(default_factory=OptimiserConfiguration)
     regularisation: RegularisationConfiguration = field(default_factory=RegularisationConfiguration)
     stability: StabilityConfiguration = field(default_factory=StabilityConfiguration)
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise ConfigurationError(
+                f"estimator is {self.estimator!r}; choose one of {', '.join(ESTIMATORS)}."
+            )
 
     def with_values(self, values: Mapping[str, Any]) -> Hyperparameters:
         """Return them with the values of an arm, by name.
@@ -61,8 +74,7 @@ class Hyperparameters:
             own = {key: value for key, value in values.items() if key in known}
             if own:
                 changes[name] = dataclasses.replace(getattr(self, name), **own)
-        if _SPACE in values:
-            changes[_SPACE] = values[_SPACE]
+        changes.update({key: values[key] for key in (_SPACE, _ESTIMATOR) if key in values})
         return dataclasses.replace(self, **changes)
 
     def describe(self) -> dict[str, Any]:
@@ -123,4 +135,5 @@ def _named(name: str, parameter: Parameter) -> Parameter:
 def searchable() -> tuple[str, ...]:
     """Names of all hyperparameters that can be searched."""
     names = [f.name for group in _GROUPS.values() for f in dataclasses.fields(group)]
-    return (_SPACE, *(name for name in names if name not in _NOT_SEARCHED))
+    searched = (name for name in names if name not in _NOT_SEARCHED)
+    return tuple(dict.fromkeys((_ESTIMATOR, _SPACE, *searched)))

@@ -14,7 +14,7 @@ from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import ParameterSpace
-from ax_jax_runners.posterior.flow_posterior import FlowPosterior
+from ax_jax_runners.posterior.amortised import AmortisedEstimator
 from ax_jax_runners.posterior.persistence.packing import pack_estimator, unpack_estimator
 from ax_jax_runners.posterior.training.state import TrainingState
 from ax_jax_runners.tasks.posterior.extension import (
@@ -226,7 +226,7 @@ class PosteriorTask:
     # ------------------------------------------------------------------ beyond a trial
 
     @staticmethod
-    def estimator(array: np.ndarray) -> FlowPosterior:
+    def estimator(array: np.ndarray) -> AmortisedEstimator:
         """Return the trained estimator of which a finished arm kept the array ``estimator``.
 
         Raises:

@@ -14,6 +14,7 @@ import numpy as np
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.posterior.datasets import GatheredData, gather
+from ax_jax_runners.posterior.flow_matching.estimator import FlowMatching
 from ax_jax_runners.posterior.flow_posterior import FlowPosterior
 from ax_jax_runners.posterior.training.preparation import PreparedData, prepare
 from ax_jax_runners.posterior.training.state import TrainingState
@@ -71,20 +72,21 @@ class Trainings:
     def _prepared(self) -> dict[str, PreparedData]:
         return {}
 
-    def estimator(self, arm: Hyperparameters) -> FlowPosterior:
+    def estimator(self, arm: Hyperparameters) -> FlowPosterior | FlowMatching:
         """Return the estimator of an arm, untrained."""
-        return FlowPosterior(
-            self.gathered.parameters.shape[1],
-            parameter_space=arm.parameter_space,
-            prior=self.space,
-            flow=arm.flow,
-            encoder=arm.encoder,
-            optimiser=arm.optimiser,
-            regularisation=arm.regularisation,
-            stability=arm.stability,
-        )
+        shared: dict[str, Any] = {
+            "parameter_space": arm.parameter_space,
+            "prior": self.space,
+            "encoder": arm.encoder,
+            "optimiser": arm.optimiser,
+            "regularisation": arm.regularisation,
+        }
+        dimension = self.gathered.parameters.shape[1]
+        if arm.estimator == "flow_matching":
+            return FlowMatching(dimension, field=arm.velocity, **shared)
+        return FlowPosterior(dimension, flow=arm.flow, stability=arm.stability, **shared)
 
-    def trained(self, arm: Hyperparameters, state: TrainingState) -> FlowPosterior:
+    def trained(self, arm: Hyperparameters, state: TrainingState) -> FlowPosterior | FlowMatching:
         """Return the estimator of an arm with the weights that a state of it alone keeps."""
         estimator = self.estimator(arm)
         estimator.take_over(state, self.prepared(arm.parameter_space), self.gathered)
