@@ -27,42 +27,52 @@ from posterior_peers.checklist import checklist
 from posterior_peers.comparing import asking, epochs
 from posterior_peers.goals import Row
 from posterior_peers.measuring import Taken, alone
-from posterior_peers.own import whole_fit
+from posterior_peers.own import LEAKING, TIGHT, whole_fit
 from posterior_peers.sharing import together, trials
 from rich.console import Console
 from rich.table import Table
 
 CONSOLE = Console(width=132, highlight=False)
-#: Of this package's whole fit.
-RATE, EPOCHS = 3e-3, 60
+#: This package's whole fits: the flow, the space of the parameters, and the epochs.
+FITS = {
+    "standardised as in sbi": (LEAKING, "physical", 60),
+    "in logits, no leak": (TIGHT, "unconstrained", 80),
+}
 BESIDE_SBI = ("epochs", "fit", "asking")
 
 
 def fit(quick: bool) -> list[Row]:
-    """Measure whole fits, this package's before and after that of sbi."""
+    """Measure whole fits, each of this package's before and after that of sbi."""
     from posterior_peers.sbi_side import sbi_fit
 
     last_epoch = 5 if quick else None
-    before = alone(whole_fit, RATE, EPOCHS)
+    runs = {name: [alone(whole_fit, *given)] for name, given in FITS.items()}
     peer = alone(sbi_fit, last_epoch)
-    after = alone(whole_fit, RATE, EPOCHS)
-    runs = (before, after)
-    reached = [next((at for at in run["curve"] if at[2] <= peer["loss"]), None) for run in runs]
+    for name, given in FITS.items():
+        runs[name].append(alone(whole_fit, *given))
     CONSOLE.print(
         f"sbi: {peer['parameters']:,} weights, {peer['epochs']} epochs"
         f"{' (cut off)' if quick else ', stopped by itself'}, kept number {peer['best_epoch']}: "
-        f"{peer['loss']:.3f} nat, by its own account {peer['own_loss']:.3f}. This package: "
-        f"{min(loss for _, _, loss in before['curve']):.3f} nat after {EPOCHS} epochs at most."
+        f"{peer['loss']:.3f} nat, by its own account {peer['own_loss']:.3f}."
     )
     other = Taken(peer["cpu"], peer["wall"])
-    own = None
-    if None not in reached:
-        own = Taken(min(at[0] for at in reached if at), min(at[1] for at in reached if at))
-    whole = Taken(min(run["cpu"] for run in runs), min(run["wall"] for run in runs))
-    return [
-        Row(f"fit to {peer['loss']:.3f} nat, compiling included", other, own, 5.0, note="never"),
-        Row(f"fit with all {EPOCHS} epochs of its schedule", other, whole),
-    ]
+    rows = []
+    for name, both in runs.items():
+        losses = [loss for _, _, loss in both[0]["curve"]]
+        there = next((at for at, loss in enumerate(losses) if loss <= peer["loss"]), None)
+        CONSOLE.print(
+            f"this package, {name}: {both[0]['parameters']:,} weights, {min(losses):.3f} nat after "
+            f"{len(losses)} epochs, sbi's " + ("never." if there is None else f"after {there + 1}.")
+        )
+        own = None
+        if there is not None:
+            points = [run["curve"][there] for run in both]
+            own = Taken(min(at[0] for at in points), min(at[1] for at in points))
+        whole = Taken(min(run["cpu"] for run in both), min(run["wall"] for run in both))
+        what = f"fit to {peer['loss']:.3f} nat, compiling included, {name}"
+        rows.append(Row(what, other, own, 5.0, note="never"))
+        rows.append(Row(f"all {len(losses)} epochs of its schedule", other, whole))
+    return rows
 
 
 def beside(part: Callable[[bool], list[Row]], *, one_thread: bool = True) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +40,11 @@ def asking(quick: bool) -> list[Row]:
     from posterior_peers.sbi_side import GivenRows
 
     logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     data = moons()
     peer = GivenRows(data)
     peer.learn(last_epoch=2 if quick else 20)
-    posterior = peer.build_posterior()
+    posterior: Any = peer.build_posterior()
     learned = estimator(LARGE, epochs=5 if quick else 40)
     learned.fit(data)
     x = data.x[-OBSERVATIONS:]

@@ -18,6 +18,7 @@ class Row:
         own: (CPU, wall) seconds of this package.
         goal: Least ratio of CPU seconds, or largest number of them.
         is_limit: Whether the goal is a number of seconds.
+        by_wall: Whether wall seconds decide: arms side by side take no less of the processor.
         note: In place of seconds, where there are none.
     """
 
@@ -26,6 +27,7 @@ class Row:
     own: Taken | None = None
     goal: float | None = None
     is_limit: bool = False
+    by_wall: bool = False
     note: str = ""
 
     @property
@@ -37,7 +39,10 @@ class Row:
             return False
         if self.is_limit:
             return self.own.cpu <= self.goal
-        return self.other is not None and self.other.cpu / self.own.cpu >= self.goal
+        if self.other is None:
+            return False
+        ratios = self.other.cpu / self.own.cpu, self.other.wall / self.own.wall
+        return ratios[self.by_wall] >= self.goal
 
     @property
     def cells(self) -> tuple[str, ...]:

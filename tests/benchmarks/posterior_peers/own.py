@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,12 @@ from posterior_peers.measuring import now
 ROWS, HELD_BACK, BATCH = 10_000, 1_000, 200
 #: As many weights as sbi's default neural spline flow, within a tenth.
 LARGE = FlowConfiguration(layers=5, width=96, depth=2, bins=10)
+#: The same where the density is like that of sbi's: of standardised parameters, which leaks.
+LEAKING = dataclasses.replace(LARGE, bound=3.0)
+#: As many weights for logits, which need a wide spline with more bins; nothing leaks.
+TIGHT = FlowConfiguration(layers=5, width=70, depth=2, bins=32, bound=12.0)
 #: About 5,000 weights.
-SMALL = FlowConfiguration(layers=3, width=24, depth=2, bins=8)
+SMALL = FlowConfiguration(layers=3, width=28, depth=2, bins=8)
 #: Two numbers need no network in front of the flow.
 ENCODER = EncoderConfiguration(vector_depth=0)
 
@@ -68,9 +73,13 @@ def optimiser(rate: float, epochs: int) -> OptimiserConfiguration:
     return OptimiserConfiguration(learning_rate=rate, batch_size=BATCH, epochs=epochs)
 
 
-def estimator(flow: FlowConfiguration, *, rate: float = 3e-3, epochs: int = 60) -> FlowPosterior:
+def estimator(
+    flow: FlowConfiguration, *, epochs: int, space: str = "unconstrained", rate: float = 3e-3
+) -> FlowPosterior:
     """Return an untrained estimator."""
-    return FlowPosterior(2, flow=flow, encoder=ENCODER, optimiser=optimiser(rate, epochs))
+    return FlowPosterior(
+        2, parameter_space=space, flow=flow, encoder=ENCODER, optimiser=optimiser(rate, epochs)
+    )
 
 
 class Lanes:
@@ -78,7 +87,7 @@ class Lanes:
 
     def __init__(self, data: PreparedData, flow: FlowConfiguration, rates: Sequence[float]) -> None:
         """Begin them; nothing of an epoch is compiled yet."""
-        first = estimator(flow)
+        first = estimator(flow, epochs=1)
         settings = tuple(Settings(optimiser(rate, 1_000)) for rate in rates)
         self._trainer = Trainer(first.recipe(data.schema), first.objective(), settings)
         self._data = data.data
@@ -100,15 +109,15 @@ def prepared(data: Moons) -> PreparedData:
     return prepare(gather(data, seed=0), space="unconstrained", prior=data.space)
 
 
-def whole_fit(rate: float, epochs: int) -> dict[str, Any]:
+def whole_fit(flow: FlowConfiguration, space: str, epochs: int) -> dict[str, Any]:
     """Train an estimator from the data to its end, for a fresh process.
 
     Returns:
         ``curve``: (CPU seconds, wall seconds, validation loss) after every epoch, from the call of
-        fit; ``cpu`` and ``wall`` of the whole.
+        fit; ``cpu`` and ``wall`` of the whole; ``parameters``, the number of weights.
     """
     data = moons()
-    learned = estimator(LARGE, rate=rate, epochs=epochs)
+    learned = estimator(flow, epochs=epochs, space=space)
     curve: list[tuple[float, float, float]] = []
     start = now()
 
@@ -118,4 +127,5 @@ def whole_fit(rate: float, epochs: int) -> dict[str, Any]:
 
     learned.fit(data, on_epoch=note)
     taken = now() - start
-    return {"curve": curve, "cpu": taken.cpu, "wall": taken.wall}
+    weights = sum(leaf.size for leaf in jax.tree.leaves(learned.density.weights.trainable))
+    return {"curve": curve, "cpu": taken.cpu, "wall": taken.wall, "parameters": weights}

@@ -35,9 +35,8 @@ class GivenRows(NPE):
         torch.set_num_threads(1)
         torch.manual_seed(0)
         warnings.filterwarnings("ignore", module="sbi")
-        bounds = [torch.tensor(side, dtype=torch.float32) for side in ([-1.0, -1.0], [1.0, 1.0])]
         super().__init__(
-            BoxUniform(*bounds),
+            BoxUniform(low=-torch.ones(2), high=torch.ones(2)),
             density_estimator="nsf",
             show_progress_bars=False,
             tracker=Untracked(),
@@ -63,12 +62,18 @@ class GivenRows(NPE):
             starting_round, training_batch_size, validation_fraction, True, dataloader_kwargs
         )
 
-    def _summarize_epoch(self, train_loss: float, val_loss: float, *rest: Any) -> None:
-        super()._summarize_epoch(train_loss, val_loss, *rest)
+    def _summarize_epoch(
+        self,
+        train_loss: float,
+        val_loss: float,
+        epoch_start_time: float,
+        summarization_kwargs: dict[str, Any],
+    ) -> None:
+        super()._summarize_epoch(train_loss, val_loss, epoch_start_time, summarization_kwargs)
         taken = now() - self.begun
         self.curve.append((taken.cpu, taken.wall, val_loss))
 
-    def learn(self, *, last_epoch: int = 2**31 - 1, again: bool = False) -> None:
+    def learn(self, last_epoch: int = 2**31 - 1, *, again: bool = False) -> None:
         """Train with sbi's defaults until it stops by itself, or through an epoch from 0."""
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -99,7 +104,7 @@ def sbi_fit(last_epoch: int | None) -> dict[str, Any]:
     """Train until sbi stops by itself or through an epoch, for a fresh process."""
     peer = GivenRows(moons())
     peer.begun = now()
-    peer.learn(**({} if last_epoch is None else {"last_epoch": last_epoch}))
+    peer.learn(last_epoch or 2**31 - 1)
     taken = now() - peer.begun
     losses = np.array([loss for _, _, loss in peer.curve])
     return {
