@@ -9,7 +9,8 @@ DEV := .venv/.dev-installed
 UNFINISHED := .venv/.unfinished
 # One half of the tests; the other is all the rest.
 HALF := $(filter-out tests/unit/test_exploration_walk% tests/unit/test_exploration_volume% \
-	tests/unit/test_tasks_random_walk%, \
+	tests/unit/test_tasks_random_walk% tests/unit/test_tasks_posterior% \
+	tests/unit/test_posterior_p% tests/unit/test_posterior_t%, \
 	$(wildcard tests/unit/test_*.py))
 
 # A name may exist without a usable interpreter behind it (pyenv), so each candidate is run.

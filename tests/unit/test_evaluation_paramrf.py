@@ -35,6 +35,7 @@ def run(script: str, prelude: str = PRELUDE) -> None:
     assert found.stdout.strip().endswith("done"), found.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_names_priors_and_values() -> None:
     run("""
         model = (

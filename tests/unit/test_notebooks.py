@@ -82,7 +82,7 @@ assert difference < 1e-6
 """,
 }
 FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4, "03_random_walk": 6, "04_posterior": 10}
-LONG = {"02_simulated_cluster", "03_random_walk", "04_posterior"}
+LONG = {"01_campaign", "02_simulated_cluster", "03_random_walk", "04_posterior"}
 
 
 @pytest.fixture(params=CLAIMS)

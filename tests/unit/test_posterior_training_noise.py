@@ -35,6 +35,8 @@ from tests.unit.posterior_toys import (
     weights_of,
 )
 
+pytestmark = pytest.mark.slow
+
 #: Less than the least number of float32, in which programs have it: to the host more than nothing.
 ZERO = 1e-60
 
