@@ -53,8 +53,9 @@ class RationalQuadratic:
 
     def parts(self, raw: Array) -> SplineParts:
         """Return what the raw numbers (n, 3 K - 1) mean."""
-        lengths, derivatives = self._knots(raw)
-        return SplineParts(lengths[:, 0], lengths[:, 1], derivatives)
+        widths, heights, inner = self._split(raw)
+        derivatives = jnp.pad(_derivative(inner), ((0, 0), (1, 1)), constant_values=1.0)
+        return SplineParts(self._lengths(widths), self._lengths(heights), derivatives)
 
     def transform(self, x: Array, raw: Array) -> tuple[Array, Array]:
         """Return the images (n,) of x (n,) and the logarithms of the slopes there (n,)."""
@@ -81,35 +82,47 @@ class RationalQuadratic:
         x = bin_.left + share * bin_.width
         return jnp.where(inside, x, y), jnp.where(inside, -bin_.log_slope(share), 0.0)
 
-    def _knots(self, raw: Array) -> tuple[Array, Array]:
-        """Return widths and heights (n, 2, K) and derivatives (n, K + 1)."""
-        shares = jax.nn.softmax(raw[:, : 2 * self.bins].reshape(-1, 2, self.bins), axis=-1)
-        lengths = 2.0 * self.bound * (MIN_BIN / self.bins + (1.0 - MIN_BIN) * shares)
-        inner = MIN_DERIVATIVE + jax.nn.softplus(raw[:, 2 * self.bins :] + _UNIT_DERIVATIVE)
-        return lengths, jnp.pad(inner, ((0, 0), (1, 1)), constant_values=1.0)
+    def _split(self, raw: Array) -> list[Array]:
+        """Return the raw widths (n, K), heights (n, K) and inner derivatives (n, K - 1)."""
+        return jnp.split(raw, [self.bins, 2 * self.bins], axis=-1)
+
+    def _lengths(self, raw: Array) -> Array:
+        shares = jax.nn.softmax(raw, axis=-1)
+        return 2.0 * self.bound * (MIN_BIN / self.bins + (1.0 - MIN_BIN) * shares)
 
     def _bin(self, x: Array, raw: Array, *, side: int) -> _Bin:
-        lengths, derivatives = self._knots(raw)
-        ends = jnp.cumsum(jax.lax.stop_gradient(lengths[:, side, :-1]), axis=-1) - self.bound
+        # Widths and heights apart: a mask for both at once is slow to broadcast on CPUs.
+        *raw_lengths, raw_derivatives = self._split(raw)
+        widths, heights = (self._lengths(part) for part in raw_lengths)
+        before_last = jax.lax.stop_gradient((widths, heights)[side][:, :-1])
+        # A product with a triangle is a cumulative sum, and faster than one of a few numbers.
+        triangle = jnp.triu(jnp.ones((self.bins - 1,) * 2, raw.dtype))
+        ends = jnp.matmul(before_last, triangle, precision=jax.lax.Precision.HIGHEST) - self.bound
         index = jnp.sum(ends <= x[:, None], axis=-1, keepdims=True)
         # Masked sums instead of indexing: their gradient is no scatter, which is slow on CPUs.
         places = jnp.arange(self.bins + 1)
-        bins = places[:-1]
-        size = jnp.sum((bins == index)[:, None] * lengths, axis=-1)
-        start = jnp.sum((bins < index)[:, None] * lengths, axis=-1) - self.bound
-        before = jnp.sum((places == index) * derivatives, axis=-1)
-        after = jnp.sum((places == index + 1) * derivatives, axis=-1)
-        slope = size[:, 1] / size[:, 0]
+        here, below = places[:-1] == index, places[:-1] < index
+        # Raw numbers are chosen first, so that two softplus are taken instead of K - 1; that of 0
+        # is the derivative of 1 at both ends.
+        knots = jnp.pad(raw_derivatives, ((0, 0), (1, 1)))
+        before = _derivative(jnp.sum((places == index) * knots, axis=-1))
+        after = _derivative(jnp.sum((places == index + 1) * knots, axis=-1))
+        width, height = (jnp.sum(here * lengths, axis=-1) for lengths in (widths, heights))
+        slope = height / width
         return _Bin(
-            left=start[:, 0],
-            width=size[:, 0],
-            bottom=start[:, 1],
-            height=size[:, 1],
+            left=jnp.sum(below * widths, axis=-1) - self.bound,
+            width=width,
+            bottom=jnp.sum(below * heights, axis=-1) - self.bound,
+            height=height,
             before=before,
             after=after,
             slope=slope,
             bend=before + after - 2.0 * slope,
         )
+
+
+def _derivative(raw: Array) -> Array:
+    return MIN_DERIVATIVE + jax.nn.softplus(raw + _UNIT_DERIVATIVE)
 
 
 class _Bin(NamedTuple):
