@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from ax_jax_runners.exploration.archive import Checkpoint, WalkArchive
+from tests.faults.operations import on_each_operation
 
 PARTICLES = 3
 INTERVAL = 4
 IDENTITY = {"kernel": "test", "seed": 0, "box": [0.0, 1.0]}
-# Operations by which the archive changes its folder.
-OPERATIONS = ("fsync", "replace", "rename", "unlink")
 
 
 def step(x: np.ndarray, iteration: int) -> np.ndarray:
@@ -96,24 +95,6 @@ def assert_rows(found: dict[str, np.ndarray], until: int) -> None:
     for name, values in expected.items():
         assert found[name].dtype == values.dtype
         assert found[name].tobytes() == values.tobytes(), name
-
-
-def on_each_operation(act: Callable[[int], None]) -> None:
-    """Call ``act`` with a running number before each operation, for the rest of the process."""
-    count = 0
-
-    def wrap(real: Callable[..., Any], does_something: bool) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            count += 1
-            act(count)
-            # Nothing here cuts the power, and waiting for the disk takes most of the time.
-            return real(*arguments, **options) if does_something else None
-
-        return call
-
-    for name in OPERATIONS:
-        setattr(os, name, wrap(getattr(os, name), name != "fsync"))
 
 
 def _start_copy(job: Callable[[], None]) -> int:

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,12 @@ import jax.numpy as jnp
 
 from ax_jax_runners import FeatureEvaluator, Parameter, ParameterSpace
 from ax_jax_runners.posterior.datasets import SimulatedDataset, simulate
+from tests.faults.operations import on_each_operation
 
 SPACE = ParameterSpace(
     [Parameter(name, lower=0.0, upper=1.0) for name in "ab"], constraints=["a + b <= 1.2"]
 )
 ROWS, SHARD_ROWS = 200, 60
-# Operations by which a data set changes its folder.
-OPERATIONS = ("fsync", "replace", "rename", "unlink")
 
 
 def noisy(values: dict[str, Any], key: jax.Array) -> dict[str, Any]:
@@ -40,25 +38,6 @@ def make(folder: Path, *, rows: int = ROWS, kind: str = "parquet") -> SimulatedD
     return simulate(
         EVALUATOR, SPACE, rows, directory=folder, shard_rows=SHARD_ROWS, batch_size=25, kind=kind
     )
-
-
-def on_each_operation(act: Callable[[int], None]) -> Callable[[], int]:
-    """Call ``act`` with a running number before each operation; return what counts them."""
-    count = 0
-
-    def wrap(real: Callable[..., Any], does_something: bool) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal count
-            count += 1
-            act(count)
-            # Nothing here cuts the power, and waiting for the disk takes most of the time.
-            return real(*arguments, **options) if does_something else None
-
-        return call
-
-    for name in OPERATIONS:
-        setattr(os, name, wrap(getattr(os, name), name != "fsync"))
-    return lambda: count
 
 
 def _do(job: dict[str, Any]) -> int:

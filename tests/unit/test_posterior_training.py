@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from ax_jax_runners.posterior.training.preparation import prepare
 from ax_jax_runners.posterior.training.schedule import learning_rate, schedule_scales
 from ax_jax_runners.posterior.training.state import TrainingState
 from ax_jax_runners.posterior.training.trainer import Settings, Trainer
+from tests.unit.compilations import counted_compilations
 from tests.unit.posterior_toys import (
     FLOW,
     SPACE,
@@ -58,21 +57,6 @@ def interrupt_after(epochs: int) -> Any:
             raise Interrupted
 
     return on_epoch
-
-
-@contextmanager
-def counted_compilations() -> Iterator[list[str]]:
-    found: list[str] = []
-
-    def listen(event: str, duration: float, **others: Any) -> None:
-        if "backend_compile" in event:
-            found.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="module")

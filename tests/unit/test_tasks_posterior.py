@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -14,53 +12,29 @@ import pytest
 from ax_jax_runners.errors import ArtifactCorrupt, ConfigurationError, ParameterError
 from ax_jax_runners.parameters import Parameter, ParameterSpace
 from ax_jax_runners.posterior.configuration import (
-    EncoderConfiguration,
-    FlowConfiguration,
-    OptimiserConfiguration,
     StabilityConfiguration,
 )
-from ax_jax_runners.posterior.datasets import ArrayDataset, gather
+from ax_jax_runners.posterior.datasets import gather
 from ax_jax_runners.posterior.datasets.observations import take as take_rows
 from ax_jax_runners.posterior.persistence.packing import pack_estimator, unpack_estimator
 from ax_jax_runners.tasks import PosteriorTask, Progress, Task
 from ax_jax_runners.tasks.freezing import freeze, join, static_shape, take, thaw
 from ax_jax_runners.tasks.keys import arm_keys
 from ax_jax_runners.tasks.posterior.hyperparameters import Hyperparameters, searchable
+from tests.unit import posterior_tasks
+from tests.unit.compilations import counted_compilations
+from tests.unit.posterior_tasks import BASE, DATA, EPOCHS, PRIOR, ROWS, dataset_of
 
-EPOCHS, ROWS, HELD = 4, 400, 40
+HELD = 40
 KEYS = arm_keys(3, [(i, 0) for i in range(4)])
-PRIOR = ParameterSpace([Parameter(name, lower=-1.0, upper=1.0) for name in "ab"])
 SEARCH = {
     "learning_rate": Parameter("learning_rate", lower=1e-4, upper=1e-1, log_scale=True),
     "weight_decay": Parameter("weight_decay", lower=0.0, upper=1.0),
 }
-# The schedule is longer than the training, so that a longer training begins alike.
-BASE = Hyperparameters(
-    flow=FlowConfiguration(family="affine", layers=2, width=16, depth=1),
-    encoder=EncoderConfiguration(vector_depth=0),
-    optimiser=OptimiserConfiguration(batch_size=64, schedule_epochs=10.0),
-)
-
-
-def dataset_of(seed: int = 0, rows: int = ROWS, shift: float = 0.0, **more: Any) -> ArrayDataset:
-    draws = np.random.default_rng(seed)
-    theta = draws.uniform(-1.0, 1.0, (rows, 2))
-    x = theta + draws.normal(size=(rows, 2)) * [0.1, 0.3]
-    return ArrayDataset(theta + shift, x, **{"space": PRIOR, **more})
-
-
-DATA = dataset_of()
 
 
 def task_of(dataset: Any = DATA, **changes: Any) -> PosteriorTask:
-    given = {
-        "search": SEARCH,
-        "epochs": EPOCHS,
-        "hyperparameters": BASE,
-        "calibration_rows": 20,
-        "calibration_draws": 10,
-    }
-    return PosteriorTask(dataset, **{**given, **changes})
+    return posterior_tasks.task_of(dataset, **{"search": SEARCH, **changes})
 
 
 def base_of(**groups: Any) -> Hyperparameters:
@@ -96,21 +70,6 @@ def same_bits(one: Any, other: Any) -> None:
     assert one.keys() == other.keys()
     for name, array in one.items():
         assert np.asarray(array).tobytes() == np.asarray(other[name]).tobytes(), name
-
-
-@contextmanager
-def counted_compilations() -> Iterator[list[str]]:
-    found: list[str] = []
-
-    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
-        if "backend_compile" in event:
-            found.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="module")

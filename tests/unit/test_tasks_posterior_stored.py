@@ -31,49 +31,22 @@ from ax_jax_runners.errors import (
     TaskNotBound,
 )
 from ax_jax_runners.parameters import Parameter, ParameterSpace
-from ax_jax_runners.posterior.configuration import (
-    EncoderConfiguration,
-    FlowConfiguration,
-    OptimiserConfiguration,
-)
-from ax_jax_runners.posterior.datasets import ArrayDataset
 from ax_jax_runners.problems.base import with_parameters
 from ax_jax_runners.runners import decode_outcomes
 from ax_jax_runners.tasks import PosteriorTask, task_identity
 from ax_jax_runners.tasks.keys import arm_keys
 from ax_jax_runners.tasks.posterior.hyperparameters import Hyperparameters
+from tests.unit import posterior_tasks
+from tests.unit.posterior_tasks import BASE, DATA, EPOCHS, PRIOR, dataset_of
 
-EPOCHS, SEEN = 4, 360
-PRIOR = ParameterSpace([Parameter(name, lower=-1.0, upper=1.0) for name in "ab"])
+SEEN = 360
 RATE = Parameter("learning_rate", lower=1e-6, upper=1e-1, log_scale=True)
 SEARCH = {"learning_rate": RATE, "width": Parameter("width", choices=[8, 16])}
-BASE = Hyperparameters(
-    flow=FlowConfiguration(family="affine", layers=2, width=16, depth=1),
-    encoder=EncoderConfiguration(vector_depth=0),
-    optimiser=OptimiserConfiguration(batch_size=64, schedule_epochs=10.0),
-)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def dataset_of(seed: int = 0, **more: Any) -> ArrayDataset:
-    draws = np.random.default_rng(seed)
-    theta = draws.uniform(-1.0, 1.0, (400, 2))
-    x = theta + draws.normal(size=(400, 2)) * [0.1, 0.3]
-    return ArrayDataset(theta, x, **{"space": PRIOR, **more})
-
-
-DATA = dataset_of()
-
-
 def task_of(dataset: Any = DATA, **changes: Any) -> PosteriorTask:
-    given = {
-        "search": SEARCH,
-        "epochs": EPOCHS,
-        "hyperparameters": BASE,
-        "calibration_rows": 20,
-        "calibration_draws": 10,
-    }
-    return PosteriorTask(dataset, **{**given, **changes})
+    return posterior_tasks.task_of(dataset, **{"search": SEARCH, **changes})
 
 
 def plain(**changes: Any) -> PosteriorTask:

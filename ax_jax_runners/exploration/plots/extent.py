@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.exploration.diagnostics.arrays import as_states
 from ax_jax_runners.exploration.diagnostics.extent import explored_range
-from ax_jax_runners.exploration.plots.style import AXIS, COLORS, DASHES, plain, style_figure
+from ax_jax_runners.figures import AXIS, COLORS, DASHES, plain, style_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

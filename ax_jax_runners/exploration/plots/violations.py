@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ax_jax_runners.errors import ConfigurationError
-from ax_jax_runners.exploration.plots.style import AXIS, BLUE, VERMILION, style_figure
+from ax_jax_runners.figures import AXIS, BLUE, VERMILION, style_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

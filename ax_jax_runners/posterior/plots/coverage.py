@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.figures import AXIS, BAND, COLORS, GREY, plain, style_figure
 from ax_jax_runners.posterior.calibration.coverage import Coverage
-from ax_jax_runners.posterior.plots.style import AXIS, BAND, COLORS, GREY, plain, style_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

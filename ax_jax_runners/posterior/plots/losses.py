@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
-from ax_jax_runners.posterior.plots.style import AXIS, BLUE, GREY, VERMILION, style_figure
+from ax_jax_runners.figures import AXIS, BLUE, GREY, VERMILION, style_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

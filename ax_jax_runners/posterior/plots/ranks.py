@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ax_jax_runners.figures import AXIS, BAND, BLUE, GREY, plain, style_figure
 from ax_jax_runners.posterior.calibration.levels import level_counts
 from ax_jax_runners.posterior.calibration.ranks import RankTest
-from ax_jax_runners.posterior.plots.style import AXIS, BAND, BLUE, GREY, plain, style_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

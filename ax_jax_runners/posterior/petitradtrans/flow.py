@@ -1,16 +1,10 @@
-"""The estimators with the flat keywords of petitRADTRANS's ``sbi.posterior``.
-
-They are the estimators over grouped configurations, with every keyword handed to its group. Their
-defaults are those of the original: few epochs, small batches.
-"""
+"""Flows with one keyword for everything."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import ParameterSpace
 from ax_jax_runners.posterior.configuration import (
     CheckpointConfiguration,
@@ -21,10 +15,13 @@ from ax_jax_runners.posterior.configuration import (
     RegularisationConfiguration,
     StabilityConfiguration,
 )
-from ax_jax_runners.posterior.flow_matching import FlowMatchingConfiguration
-from ax_jax_runners.posterior.flow_matching.estimator import FlowMatching
 from ax_jax_runners.posterior.flow_posterior import FlowPosterior
-from ax_jax_runners.posterior.persistence import prior_of
+from ax_jax_runners.posterior.petitradtrans.keywords import (
+    from_flat,
+    keep_keywords,
+    kept_config,
+    known_config,
+)
 
 #: Where pictures go when none is named.
 _DIAGNOSTICS = "posterior-diagnostics"
@@ -167,7 +164,7 @@ class ConditionalFlowPosterior(FlowPosterior):
             ConfigurationError: A value that cannot be used.
             ParameterError: A prior of another dimension, or one that the space cannot have.
         """
-        _keep_keywords(self, ConditionalFlowPosterior, locals())
+        keep_keywords(self, ConditionalFlowPosterior, locals())
         width = hidden_dim if encoder_hidden_dim is None else encoder_hidden_dim
         shown = diagnostics_output_directory or _DIAGNOSTICS
         small_bin = spline_small_bin_regularization_weight
@@ -246,193 +243,14 @@ class ConditionalFlowPosterior(FlowPosterior):
         )
 
     def _build_estimator_config(self) -> dict[str, Any]:
-        return _kept_config(self, ConditionalFlowPosterior)
+        return kept_config(self, ConditionalFlowPosterior)
 
     @classmethod
     def from_serialized_metadata(cls, metadata: Mapping[str, Any]) -> Self:
         """Return the estimator that metadata describe, with untrained weights."""
-        return _from_flat(cls, metadata, cls._resolve_estimator_config(metadata))
+        return from_flat(cls, metadata, cls._resolve_estimator_config(metadata))
 
     @staticmethod
     def _resolve_estimator_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keywords that metadata hold; those of a later version are passed over."""
-        return _known_config(metadata, ConditionalFlowPosterior)
-
-
-class FlowMatchingPosterior(FlowMatching):
-    """`FlowMatching` with one keyword for everything; each is also an attribute."""
-
-    estimator_family: ClassVar[str] = "flow_matching"
-
-    def __init__(
-        self,
-        parameter_dim: int,
-        embedding_dim: int = 128,
-        hidden_dim: int = 128,
-        num_velocity_layers: int = 3,
-        learning_rate: float = 0.001,
-        batch_size: int = 32,
-        num_epochs: int = 5,
-        parameter_space: str = "unconstrained",
-        integration_steps: int = 32,
-        early_stopping_patience: int | None = None,
-        early_stopping_min_delta: float = 0.0,
-        checkpoint_directory: str | None = None,
-        checkpoint_backend: str = "auto",
-        resume_from_checkpoint: bool = False,
-        seed: int = 0,
-        task_metadata: Mapping[str, Any] | None = None,
-        *,
-        prior: ParameterSpace | None = None,
-    ) -> None:
-        """Check what is given; nothing is compiled yet.
-
-        Args:
-            parameter_dim: Number of parameters.
-            embedding_dim: Length of what the field is given of an observation.
-            hidden_dim: Width of the hidden layers, of field and encoder.
-            num_velocity_layers: Hidden layers of the field.
-            learning_rate: Of Adam.
-            batch_size: Rows in a step.
-            num_epochs: At most.
-            parameter_space: "physical", "cube" or "unconstrained".
-            integration_steps: Midpoint steps from noise to parameters.
-            early_stopping_patience: Epochs without improvement; None: any number.
-            early_stopping_min_delta: What counts as improvement of the regression loss.
-            checkpoint_directory: Where training is saved, or None.
-            checkpoint_backend: "auto", "equinox" or "orbax".
-            resume_from_checkpoint: Whether to go on from there.
-            seed: Of weights, training and draws.
-            task_metadata: What was simulated, as plain JSON.
-            prior: Of the parameters; None: the data set's own.
-
-        Raises:
-            ConfigurationError: A value that cannot be used.
-            ParameterError: A prior of another dimension, or one that the space cannot have.
-        """
-        _keep_keywords(self, FlowMatchingPosterior, locals())
-        super().__init__(
-            parameter_dim,
-            parameter_space=parameter_space,
-            prior=prior,
-            field=FlowMatchingConfiguration(
-                width=hidden_dim, layers=num_velocity_layers, integration_steps=integration_steps
-            ),
-            encoder=EncoderConfiguration(embedding_dim=embedding_dim, hidden_dim=hidden_dim),
-            optimiser=OptimiserConfiguration(
-                learning_rate=learning_rate,
-                batch_size=batch_size,
-                epochs=num_epochs,
-                cosine=False,
-                patience=early_stopping_patience,
-                min_delta=early_stopping_min_delta,
-            ),
-            checkpoint=CheckpointConfiguration(
-                directory=checkpoint_directory,
-                backend=checkpoint_backend,
-                resume=resume_from_checkpoint,
-            ),
-            seed=seed,
-            task_metadata=task_metadata,
-        )
-
-    def _build_estimator_config(self) -> dict[str, Any]:
-        return _kept_config(self, FlowMatchingPosterior)
-
-    @classmethod
-    def from_serialized_metadata(cls, metadata: Mapping[str, Any]) -> Self:
-        """Return the estimator that metadata describe, with untrained weights."""
-        return _from_flat(cls, metadata, cls._resolve_estimator_config(metadata))
-
-    @staticmethod
-    def _resolve_estimator_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keywords that metadata hold; those of a later version are passed over."""
-        return _known_config(metadata, FlowMatchingPosterior)
-
-
-class _OneFamily(ConditionalFlowPosterior):
-    """A flow of one family, which needs not be named."""
-
-    _family: ClassVar[str] = ""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments of `ConditionalFlowPosterior`.
-
-        Raises:
-            ConfigurationError: Another ``flow_family``.
-        """
-        bound = inspect.signature(ConditionalFlowPosterior).bind(*args, **kwargs)
-        family = bound.arguments.setdefault("flow_family", self._family)
-        if family != self._family:
-            raise ConfigurationError(
-                f"{type(self).__name__} has the flow family {self._family!r}, and flow_family is "
-                f"{family!r}; leave it out, or use ConditionalFlowPosterior."
-            )
-        super().__init__(*bound.args, **bound.kwargs)
-
-
-class ConditionalSplineFlowPosterior(_OneFamily):
-    """`ConditionalFlowPosterior` with rational-quadratic splines."""
-
-    _family: ClassVar[str] = "spline"
-
-
-class ConditionalAutoregressiveFlowPosterior(_OneFamily):
-    """`ConditionalFlowPosterior` with masked affine transforms."""
-
-    _family: ClassVar[str] = "autoregressive"
-
-
-class ConditionalNeuralAutoregressiveFlowPosterior(_OneFamily):
-    """`ConditionalFlowPosterior` with masked monotone networks."""
-
-    _family: ClassVar[str] = "neural_autoregressive"
-
-
-#: Keywords that metadata keep elsewhere, or that belong to one run only.
-_ELSEWHERE = frozenset(
-    {
-        "self",
-        "parameter_dim",
-        "parameter_space",
-        "seed",
-        "prior",
-        "task_metadata",
-        "checkpoint_directory",
-        "resume_from_checkpoint",
-        "verbose_diagnostics",
-        "diagnostics_output_directory",
-    }
-)
-
-
-def _keywords(kind: type) -> tuple[str, ...]:
-    return tuple(inspect.signature(kind.__init__).parameters)
-
-
-def _keep_keywords(estimator: Any, kind: type, given: Mapping[str, Any]) -> None:
-    for name in _keywords(kind):
-        if name != "self":
-            setattr(estimator, name, given[name])
-
-
-def _kept_config(estimator: Any, kind: type) -> dict[str, Any]:
-    return {name: getattr(estimator, name) for name in _keywords(kind) if name not in _ELSEWHERE}
-
-
-def _known_config(metadata: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    known = set(_keywords(kind)) - _ELSEWHERE
-    return {name: v for name, v in metadata["estimator_config"].items() if name in known}
-
-
-def _from_flat(kind: Any, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    estimator = kind(
-        parameter_dim=metadata["parameter_dim"],
-        parameter_space=metadata["parameter_space"],
-        seed=metadata["seed"],
-        task_metadata=metadata["task"]["metadata"],
-        prior=prior_of(metadata),
-        **config,
-    )
-    estimator.hydrate_loaded_metadata(metadata)
-    return estimator
+        return known_config(metadata, ConditionalFlowPosterior)

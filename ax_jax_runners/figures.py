@@ -1,17 +1,18 @@
-"""What all pictures of a walk share: colours, axes and layout."""
+"""What all pictures share: colours, axes and layout."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
-BLUE, VERMILION = "#0072B2", "#D55E00"
-COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#4D4D4D"
+COLORS = (BLUE, VERMILION, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)
 DASHES = ("solid", "dash", "dot", "dashdot")
-AXIS = {
+BAND = "rgba(77,77,77,0.18)"
+AXIS: dict[str, Any] = {
     "gridcolor": "rgba(128,138,150,0.22)",
     "linecolor": "rgba(128,138,150,0.6)",
     "showline": True,
@@ -24,10 +25,10 @@ AXIS = {
 
 def style_figure(figure: go.Figure, title: str, subtitle: str, *, height: int, width: int) -> None:
     """Give a figure the look that all share. Sizes in pixels."""
+    heading = {"text": title, "subtitle": {"text": subtitle, "font": {"size": 13}}}
     figure.update_layout(
         title={
-            "text": title,
-            "subtitle": {"text": subtitle, "font": {"size": 13}},
+            **heading,
             "x": 0.01,
             "xanchor": "left",
             "y": 1.0,
