@@ -295,7 +295,7 @@ class MemoryDecay(Bijector):
         v = 2.0 * xp.sqrt(2.0 / inner) * xp.sinh(third)
         logit = 2.0 * xp.log(v) + xp.log(inner) - _LN_6
         beyond = xp.log(m) - xp.log(inner)
-        return logit + xp.where(low, 3.0, 1.0) * beyond
+        return logit + xp.where(low, 3.0 * beyond, beyond)
 
     def _log_slope(self, xp: Any, raw: Any) -> Any:
         rate = xp.log1p(2.0 * _sigmoid(xp, raw)) - _LN_3

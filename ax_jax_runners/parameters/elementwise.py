@@ -25,9 +25,9 @@ def _is_jax(x: Any) -> bool:
 
 
 def _is_traced(x: Any) -> bool:
-    import jax
+    from jax.core import Tracer
 
-    return isinstance(x, jax.core.Tracer)
+    return isinstance(x, Tracer)
 
 
 def _floats(x: Any) -> Any:
@@ -40,13 +40,13 @@ def _floats(x: Any) -> Any:
         return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
     try:
         array = np.asarray(x)
-        if array.dtype.kind == "c":
-            raise TypeError("they are complex")
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"its type is {array.dtype}")
         return array if array.dtype == np.float32 else array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            f"A bijector was given a {type(x).__name__} that holds no numbers ({error}); give a "
-            "number or an array of numbers."
+            f"A bijector was given a {type(x).__name__} that holds no real numbers ({error}); give "
+            "a number or an array of numbers."
         ) from error
 
 
@@ -67,9 +67,10 @@ def compute(formula: Formula, x: Any) -> Any:
         return formula(jnp, array)
     # Overflow to infinity is the right answer of an exponential, and no reason for a warning.
     with np.errstate(all="ignore"):
-        result = formula(np, array)
-    # A Python float does not force its precision upon a traced computation.
-    return float(result) if isinstance(x, (int, float)) and not isinstance(x, np.generic) else result
+        result = formula(np, array)[()]
+    # A Python float, unlike NumPy's, does not force its precision upon a traced computation.
+    plain = isinstance(x, (int, float)) and not isinstance(x, np.generic)
+    return float(result) if plain else result
 
 
 def compute_inside(formula: Formula, x: Any, domain: tuple[float, float], what: str) -> Any:
