@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
-from ax_jax_runners.parameters import ParameterSpace
+from ax_jax_runners.parameters import Bijector, ParameterSpace
 from ax_jax_runners.parameters.space import CONSTRAINT_TOLERANCE
 
 
@@ -20,8 +20,9 @@ from ax_jax_runners.parameters.space import CONSTRAINT_TOLERANCE
 class SearchBox:
     """Explored free parameters as coordinates in [0, 1], on the scale on which they are searched.
 
-    A whole number of n values has n cells of equal width, and so has a choice. Free parameters that
-    are not explored keep the value of a seed point.
+    A parameter with a bijector is measured by its raw number, one on a logarithmic scale by its
+    logarithm, others by their value. A whole number of n values has n cells of equal width, and so
+    has a choice. Free parameters that are not explored keep the value of a seed point.
 
     Attributes:
         space: The parameters.
@@ -69,17 +70,26 @@ class SearchBox:
         return tuple(self.space.names.index(name) for name in self.names)
 
     @functools.cached_property
+    def _bijectors(self) -> dict[int, Bijector]:
+        """Bijectors by the coordinate that has one."""
+        chosen = [self.space.free[column].bijector for column in self.columns]
+        return {i: bijector for i, bijector in enumerate(chosen) if bijector is not None}
+
+    @functools.cached_property
     def _ends(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Lower end and width on the scale of the search, which are logarithms, which are whole."""
         chosen = [self.space.free[column] for column in self.columns]
         whole = np.array([p.integer or p.choices is not None for p in chosen], dtype=bool)
         logarithmic = np.array([p.log_scale for p in chosen], dtype=bool) & ~whole
+        logarithmic[list(self._bijectors)] = False
         columns = list(self.columns)
         lower = self.space.lower[columns] - 0.5 * whole
         upper = self.space.upper[columns] + 0.5 * whole
         with np.errstate(divide="ignore", invalid="ignore"):
             lower = np.where(logarithmic, np.log(lower), lower)
             upper = np.where(logarithmic, np.log(upper), upper)
+        for i, bijector in self._bijectors.items():
+            lower[i], upper[i] = bijector.to_raw(lower[i]), bijector.to_raw(upper[i])
         return lower, upper - lower, logarithmic, whole
 
     def to_unit(self, theta: Any) -> np.ndarray:
@@ -87,7 +97,10 @@ class SearchBox:
         lower, width, logarithmic, _ = self._ends
         values = np.asarray(theta, dtype=np.float64)[..., list(self.columns)]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (np.where(logarithmic, np.log(values), values) - lower) / width
+            scaled = np.where(logarithmic, np.log(values), values)
+        for i, bijector in self._bijectors.items():
+            scaled[..., i] = bijector.to_raw(values[..., i])
+        return (scaled - lower) / width
 
     def to_theta(self, unit: Any, seed: Any = None) -> np.ndarray:
         """Return physical values of coordinates, (..., dimension) to (..., d) float64.
@@ -101,6 +114,8 @@ class SearchBox:
         unit = np.asarray(unit, dtype=np.float64)
         values = lower + unit * width
         np.exp(values, where=logarithmic, out=values)
+        for i, bijector in self._bijectors.items():
+            values[..., i] = bijector.to_value(values[..., i])
         columns = list(self.columns)
         # Rounding of a logarithm must not lead out of the box.
         values = np.clip(values, self.space.lower[columns], self.space.upper[columns])
@@ -121,7 +136,9 @@ class SearchBox:
         values = []
         for i in range(self.dimension):
             value = kind.type(lower[i]) + unit[i] * kind.type(width[i])
-            if logarithmic[i]:
+            if i in self._bijectors:
+                value = self._bijectors[i].to_value(value)
+            elif logarithmic[i]:
                 value = jnp.exp(value)
             elif whole[i]:
                 value = jnp.round(value)

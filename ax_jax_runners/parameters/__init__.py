@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ax_jax_runners.parameters.bijector import Bijector
 from ax_jax_runners.parameters.bijectors import (
-    Bijector,
     Identity,
     Interval,
     Log2,

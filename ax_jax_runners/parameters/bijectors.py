@@ -7,85 +7,21 @@ real number. Each bijector computes where its argument lives and in its precisio
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import numbers
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ax_jax_runners.errors import ParameterError
-from ax_jax_runners.parameters.elementwise import compute, compute_inside
+from ax_jax_runners.parameters.bijector import Bijector, magnitude, sigmoid, softplus
+from ax_jax_runners.parameters.elementwise import compute_inside
 
 _LN_2 = math.log(2.0)
 _LN_3 = math.log(3.0)
 _LN_6 = math.log(6.0)
 _POSITIVE = (0.0, math.inf)
 _MINUTES_PER_DAY = 1440.0
-
-
-class Bijector(ABC):
-    """A smooth increasing map of the real line onto an open interval; equal by its arguments.
-
-    Attributes:
-        name: What a description calls it.
-        version: Goes up whenever its values change by more than rounding.
-        logarithmic: Whether its value is best searched on a logarithmic scale.
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
-    logarithmic: ClassVar[bool] = False
-
-    @property
-    @abstractmethod
-    def domain(self) -> tuple[float, float]:
-        """The ends of the open interval of values."""
-
-    @abstractmethod
-    def _value(self, xp: Any, raw: Any) -> Any: ...
-
-    @abstractmethod
-    def _raw(self, xp: Any, value: Any) -> Any: ...
-
-    @abstractmethod
-    def _log_slope(self, xp: Any, raw: Any) -> Any: ...
-
-    def to_value(self, raw: Any) -> Any:
-        """Return the value of a raw number, elementwise."""
-        return compute(self._value, raw)
-
-    def to_raw(self, value: Any) -> Any:
-        """Return the raw number of a value, elementwise; NaN gives NaN.
-
-        Raises:
-            ParameterError: A value outside the domain; where it is traced the result is NaN.
-        """
-        return compute_inside(self._raw, value, self.domain, str(self))
-
-    def log_slope(self, raw: Any) -> Any:
-        """Return ln |d value / d raw| at a raw number, elementwise."""
-        return compute(self._log_slope, raw)
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the bijector as plain JSON, the same for equal ones."""
-        arguments = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {"name": self.name, "version": self.version, "arguments": arguments}
-
-
-def _magnitude(xp: Any, x: Any) -> Any:
-    # The slope of |x| at 0 is taken as 1, not as 0: what stands on it is smooth there.
-    return xp.where(x >= 0, x, -x)
-
-
-def _softplus(xp: Any, x: Any) -> Any:
-    return xp.where(x >= 0, x, 0.0) + xp.log1p(xp.exp(-_magnitude(xp, x)))
-
-
-def _sigmoid(xp: Any, x: Any) -> Any:
-    small = xp.exp(-_magnitude(xp, x))
-    return xp.where(x >= 0, 1.0, small) / (1.0 + small)
 
 
 @dataclass(frozen=True)
@@ -140,13 +76,13 @@ class Logit(Bijector):
         return 0.0, 1.0
 
     def _value(self, xp: Any, raw: Any) -> Any:
-        return _sigmoid(xp, raw)
+        return sigmoid(xp, raw)
 
     def _raw(self, xp: Any, value: Any) -> Any:
         return xp.log(value) - xp.log1p(-value)
 
     def _log_slope(self, xp: Any, raw: Any) -> Any:
-        return -_softplus(xp, raw) - _softplus(xp, -raw)
+        return -softplus(xp, raw) - softplus(xp, -raw)
 
 
 @dataclass(frozen=True)
@@ -182,14 +118,14 @@ class Interval(Bijector):
 
     def _value(self, xp: Any, raw: Any) -> Any:
         # Measured from the nearer end, where a small distance keeps all its digits.
-        part = (self.upper - self.lower) * _sigmoid(xp, -_magnitude(xp, raw))
+        part = (self.upper - self.lower) * sigmoid(xp, -magnitude(xp, raw))
         return xp.where(raw < 0, self.lower + part, self.upper - part)
 
     def _raw(self, xp: Any, value: Any) -> Any:
         return xp.log(value - self.lower) - xp.log(self.upper - value)
 
     def _log_slope(self, xp: Any, raw: Any) -> Any:
-        return math.log(self.upper - self.lower) - _softplus(xp, raw) - _softplus(xp, -raw)
+        return math.log(self.upper - self.lower) - softplus(xp, raw) - softplus(xp, -raw)
 
 
 @dataclass(frozen=True)
@@ -206,7 +142,7 @@ class Squareplus(Bijector):
         return _POSITIVE
 
     def _value(self, xp: Any, raw: Any) -> Any:
-        size = _magnitude(xp, raw)
+        size = magnitude(xp, raw)
         # From here on the 4 is below rounding, and the square has not yet overflowed.
         large = size > 1e10
         root = xp.where(large, size, xp.sqrt(xp.square(xp.where(large, 1.0, size)) + 4.0))
@@ -218,7 +154,7 @@ class Squareplus(Bijector):
         return (value - 1.0) * (1.0 + 1.0 / value)
 
     def _log_slope(self, xp: Any, raw: Any) -> Any:
-        return -_softplus(xp, -2.0 * xp.arcsinh(0.5 * raw))
+        return -softplus(xp, -2.0 * xp.arcsinh(0.5 * raw))
 
 
 @dataclass(frozen=True)
@@ -279,7 +215,7 @@ class MemoryDecay(Bijector):
 
     def _log_memory(self, xp: Any, logit: Any) -> Any:
         """Return ln m of the logit of lambda."""
-        return (_LN_6 - _softplus(xp, -logit)) / 3.0 + _softplus(xp, logit)
+        return (_LN_6 - softplus(xp, -logit)) / 3.0 + softplus(xp, logit)
 
     def _value(self, xp: Any, raw: Any) -> Any:
         return xp.exp(self._log_memory(xp, raw)) * self._days_per_unit
@@ -298,14 +234,14 @@ class MemoryDecay(Bijector):
         return logit + xp.where(low, 3.0 * beyond, beyond)
 
     def _log_slope(self, xp: Any, raw: Any) -> Any:
-        rate = xp.log1p(2.0 * _sigmoid(xp, raw)) - _LN_3
+        rate = xp.log1p(2.0 * sigmoid(xp, raw)) - _LN_3
         return self._log_memory(xp, raw) + math.log(self._days_per_unit) + rate
 
     def _decay(self, xp: Any, value: Any) -> Any:
-        return _sigmoid(xp, self._raw(xp, value))
+        return sigmoid(xp, self._raw(xp, value))
 
     def _complement(self, xp: Any, value: Any) -> Any:
-        return _sigmoid(xp, -self._raw(xp, value))
+        return sigmoid(xp, -self._raw(xp, value))
 
     def _memory(self, xp: Any, decay: Any) -> Any:
         return xp.cbrt(6.0 * decay) / (1.0 - decay) * self._days_per_unit

@@ -170,15 +170,26 @@ def quantiles(measure: Measure, probabilities: tuple[float, ...]) -> tuple[float
 
 
 def search_box(
-    measure: Measure, prior: Any, *, lower: float | None, upper: float | None
+    measure: Measure,
+    prior: Any,
+    *,
+    lower: float | None,
+    upper: float | None,
+    domain: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float]:
     """Return the finite box in which a measure made of ``prior`` is searched.
 
     A prior with bounded support is searched on all of it. One with an infinite tail is searched
     between the 1 % and 99 % quantiles, and a bound that the user gave replaces the one on its side.
+    So is a bounded support on the sides where it meets the end of ``domain``, an open interval: in
+    raw numbers there is an infinite tail too.
     """
     first, last = measure.support
-    if all(map(math.isfinite, support_bounds(prior, ""))):
+    bounded = all(map(math.isfinite, support_bounds(prior, "")))
+    if bounded and domain[0] < first and last < domain[1]:
         return first, last
     low, high = quantiles(measure, BOX_QUANTILES)
+    if bounded:
+        lower = first if domain[0] < first else lower
+        upper = last if last < domain[1] else upper
     return (low if lower is None else first), (high if upper is None else last)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ax_jax_runners.errors import ParameterError
+from ax_jax_runners.parameters.bijectors import bijector_from_description
 from ax_jax_runners.parameters.constraints import LinearConstraint
 from ax_jax_runners.parameters.distributions import LOG_LIKE
 from ax_jax_runners.parameters.parameter import Parameter
@@ -78,6 +79,8 @@ def _parameter(told: Mapping[str, Any]) -> Parameter:
         with jax.enable_x64(True):
             prior = _distribution(prior)
     lower, upper = bounds
+    if told.get("bijector") is not None:
+        kind["bijector"] = bijector_from_description(told["bijector"])
     return Parameter(told["name"], prior, lower=lower, upper=upper, log_scale=log_scale, **kind)
 
 

@@ -9,6 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ax_jax_runners.errors import ParameterError
+from ax_jax_runners.parameters.bijector import Bijector
+from ax_jax_runners.parameters.bijector_checks import (
+    check_bijector,
+    check_bounds,
+    check_support,
+)
+from ax_jax_runners.parameters.bijectors import Identity
 from ax_jax_runners.parameters.discrete_priors import ChoiceMeasure, RoundedMeasure
 from ax_jax_runners.parameters.priors import LogUniformMeasure, Measure, UniformMeasure
 from ax_jax_runners.parameters.scalars import Scalar, plain_bound, plain_choices, plain_scalar
@@ -22,6 +29,9 @@ class Parameter:
     prior, bounds truncate it (renormalised); a prior with an infinite tail stays whole, and its
     search box is [icdf(0.01), icdf(0.99)] on the sides without a bound.
 
+    A bijector says how walks and gradient methods move the value. Ax, people and databases see the
+    value itself; Ax on a logarithmic scale where the bijector is logarithmic.
+
     Attributes:
         name: any non-empty string; dots and brackets are fine.
         prior: a scalar numpyro distribution with a cdf, or None.
@@ -29,12 +39,14 @@ class Parameter:
             fixed string).
         upper: upper end of the finite search box; the last index for choices; the value when
             fixed (None for a fixed string).
-        log_scale: whether it is searched on a logarithmic scale: asked for, or because the prior
-            is log-like (LogNormal, LogUniform) and the box positive.
+        log_scale: whether it is searched on a logarithmic scale: asked for, because the bijector
+            is logarithmic, or because the prior is log-like (LogNormal, LogUniform) and the box
+            positive.
         integer: whether values are integers. A continuous prior is rounded; a discrete one
             (DiscreteUniform, Poisson, ...) is used as it is.
         choices: the values it may take, in declared order, or None. All are equally probable.
         fixed: the one value it has, or None when it is free.
+        bijector: the map between the value and an unconstrained raw number; None: the value itself.
         given_bounds: the bounds as the user gave them, None where not.
         asked_log_scale: whether the user asked for a logarithmic scale.
         measure: the prior as functions of JAX arrays; None when fixed.
@@ -48,6 +60,7 @@ class Parameter:
     integer: bool
     choices: tuple[Scalar, ...] | None
     fixed: Scalar | None
+    bijector: Bijector | None
     given_bounds: tuple[float | None, float | None] = field(repr=False)
     asked_log_scale: bool = field(repr=False)
     measure: Measure | None = field(repr=False)
@@ -63,6 +76,7 @@ class Parameter:
         integer: bool = False,
         choices: Iterable[Scalar] | None = None,
         fixed: Scalar | None = None,
+        bijector: Bijector | None = None,
     ) -> None:
         """Check the description and resolve the search box.
 
@@ -75,15 +89,17 @@ class Parameter:
             )
         if not name.strip():
             raise ParameterError("A parameter's name is empty; give it a name.")
+        check_bijector(name, bijector, integer=integer, choices=choices, fixed=fixed)
         given = plain_bound(lower, name, "lower"), plain_bound(upper, name, "upper")
         values = {
             "name": name,
             "prior": prior,
-            "log_scale": bool(log_scale),
+            "log_scale": bool(log_scale) or (bijector is not None and bijector.logarithmic),
             "asked_log_scale": bool(log_scale),
             "integer": bool(integer),
             "choices": None if choices is None else plain_choices(choices, name),
             "fixed": None if fixed is None else plain_scalar(fixed, f"Parameter {name!r}: fixed"),
+            "bijector": bijector,
             "given_bounds": given,
         }
         for key, value in values.items():
@@ -161,6 +177,8 @@ class Parameter:
 
     def _range(self) -> tuple[Measure, tuple[float, float]]:
         lower, upper = self.given_bounds
+        if self.bijector is not None:
+            check_bounds(self.name, self.bijector, self.given_bounds)
         self._check_bounds(lower, upper)
         if self.prior is None:
             if lower is None or upper is None:
@@ -178,7 +196,11 @@ class Parameter:
         from ax_jax_runners.parameters.distributions import LOG_LIKE, family
 
         measure = measure_of(self.prior, self.name, lower=lower, upper=upper, integer=self.integer)
-        box = search_box(measure, self.prior, lower=lower, upper=upper)
+        domain = {}
+        if self.bijector is not None:
+            check_support(self.name, self.bijector, measure.support)
+            domain = {"domain": self.bijector.domain}
+        box = search_box(measure, self.prior, lower=lower, upper=upper, **domain)
         if not all(map(math.isfinite, box)) or not box[0] < box[1]:
             raise ParameterError(
                 f"Parameter {self.name!r}: prior {family(self.prior)} leaves the search box "
@@ -213,6 +235,9 @@ class Parameter:
 
             prior = describe_distribution(prior)
         ranged = self.choices is None and self.fixed is None
+        # Absent where there is none, so that what was described before there were any stays equal.
+        bijector = self.bijector or Identity()
+        mapped = {} if bijector == Identity() else {"bijector": bijector.describe()}
         return {
             "name": self.name,
             "prior": prior,
@@ -223,14 +248,15 @@ class Parameter:
             "integer": self.integer,
             "choices": None if self.choices is None else list(self.choices),
             "fixed": self.fixed,
+            **mapped,
         }
 
     def replace(self, **changes: Any) -> Parameter:
         """Return the parameter with other bounds, another scale, or fixed.
 
         Args:
-            **changes: ``lower``, ``upper``, ``log_scale``, ``fixed``. ``fixed`` drops prior and
-                bounds; bounds set a fixed parameter free again.
+            **changes: ``lower``, ``upper``, ``log_scale``, ``fixed``. ``fixed`` drops prior,
+                bounds and bijector; bounds set a fixed parameter free again.
 
         Raises:
             ParameterError: another key, or a result that cannot be used.
@@ -251,7 +277,8 @@ class Parameter:
             return Parameter(self.name, **kinds, fixed=self.fixed, **changes) if changes else self
         lower, upper = self.given_bounds
         asked = {"lower": lower, "upper": upper, "log_scale": self.asked_log_scale, **changes}
-        return Parameter(self.name, self.prior, integer=self.integer, **asked)
+        kept = {"integer": self.integer, "bijector": self.bijector}
+        return Parameter(self.name, self.prior, **kept, **asked)
 
     def _key(self) -> str:
         return json.dumps(self.describe(), sort_keys=True)
@@ -269,4 +296,5 @@ class Parameter:
             return f"Parameter({self.name!r}, choices={self.choices!r})"
         prior = f", {type(self.prior).__name__}(...)" if self.prior is not None else ""
         marks = "".join(f", {key}=True" for key in ("log_scale", "integer") if vars(self)[key])
+        marks += f", bijector={self.bijector}" if self.bijector is not None else ""
         return f"Parameter({self.name!r}{prior}, lower={self.lower}, upper={self.upper}{marks})"

@@ -18,6 +18,7 @@ from ax_jax_runners.parameters.constraints import (
 )
 from ax_jax_runners.parameters.joint_prior import JointPrior
 from ax_jax_runners.parameters.parameter import Parameter
+from ax_jax_runners.parameters.raw import RawCoordinates
 from ax_jax_runners.parameters.scalars import Scalar
 from ax_jax_runners.parameters.theta import (
     as_rows,
@@ -221,6 +222,42 @@ class ParameterSpace:
     def _joint_prior(self) -> JointPrior:
         measures = [p.measure for p in self.free if p.measure is not None]
         return JointPrior(self.names, measures, self.linear_constraints)
+
+    # ------------------------------------------------------------------ raw numbers
+
+    def to_raw(self, theta: ArrayLike) -> Any:
+        """Map theta to the raw numbers of its parameters' bijectors, (..., d) to (..., d).
+
+        A parameter without a bijector is its own raw number, integers and choices too. JAX arrays,
+        traced or not, give JAX arrays of their dtype; others give NumPy float64.
+
+        Raises:
+            InvalidTheta: the last axis does not hold ``dimension`` numbers.
+            ParameterError: a value outside its bijector's domain; where traced it gives NaN.
+        """
+        return self._raw_coordinates.to_raw(theta)
+
+    def to_value(self, raw: ArrayLike) -> Any:
+        """Map raw numbers to theta, (..., d) to (..., d); bounds play no part.
+
+        Raises:
+            InvalidTheta: the last axis does not hold ``dimension`` numbers.
+        """
+        return self._raw_coordinates.to_value(raw)
+
+    def log_slope(self, raw: ArrayLike) -> Any:
+        """Evaluate ln |d theta / d raw|, (..., d) raw numbers to (...).
+
+        The log prior of raw numbers is ``log_prior(to_value(raw)) + log_slope(raw)``.
+
+        Raises:
+            InvalidTheta: the last axis does not hold ``dimension`` numbers.
+        """
+        return self._raw_coordinates.log_slope(raw)
+
+    @functools.cached_property
+    def _raw_coordinates(self) -> RawCoordinates:
+        return RawCoordinates(self.free)
 
     # ------------------------------------------------------------------ names and values
 

@@ -129,6 +129,7 @@ def _named(name: str, parameter: Parameter) -> Parameter:
         integer=parameter.integer,
         choices=parameter.choices,
         fixed=parameter.fixed,
+        bijector=parameter.bijector,
     )
 
 
