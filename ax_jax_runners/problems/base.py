@@ -42,6 +42,8 @@ _MODULES = {
     "neuron-find": "exploring",
     "neuron-explore": "exploring",
     "two-moons-npe": "posteriors",
+    "momentum-pool": "momentum_pool",
+    "momentum-pool-training": "momentum_pool",
     **dict.fromkeys(_SYNTHETIC, "synthetic"),
 }
 _ORIGIN = "_problem_origin"

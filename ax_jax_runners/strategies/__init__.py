@@ -1,7 +1,26 @@
-"""Trading strategies: the momentum pool, its measures of performance, markets and training."""
+"""Trading strategies: the momentum pool, its measures of performance, markets and windows."""
 
 from __future__ import annotations
 
+from ax_jax_runners.strategies.markets import (
+    Market,
+    read_market,
+    stock_market,
+    synthetic_market,
+)
 from ax_jax_runners.strategies.momentum import PoolPath, momentum_pool
+from ax_jax_runners.strategies.performance import MEASURES, Track, measure
+from ax_jax_runners.strategies.windows import Windows
 
-__all__ = ["PoolPath", "momentum_pool"]
+__all__ = [
+    "MEASURES",
+    "Market",
+    "PoolPath",
+    "Track",
+    "Windows",
+    "measure",
+    "momentum_pool",
+    "read_market",
+    "stock_market",
+    "synthetic_market",
+]

@@ -169,7 +169,9 @@ def _moved(weights: Array, pull: Array, given: PoolArrays, steps: int) -> Array:
     largest = jnp.max(jnp.abs(change))
     allowed = given.maximum_change * steps
     too_large = largest > allowed
-    return weights + change * jnp.where(too_large, allowed / jnp.where(too_large, largest, 1.0), 1.0)
+    return weights + change * jnp.where(
+        too_large, allowed / jnp.where(too_large, largest, 1.0), 1.0
+    )
 
 
 def _guarded(weights: Array, least: Any) -> Array:
