@@ -18,12 +18,8 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.evaluation import FeatureEvaluator
 from ax_jax_runners.problems.base import Problem
 from ax_jax_runners.strategies.backtest import DEFAULT_MEASURES, PoolBacktest
-from ax_jax_runners.strategies.markets import (
-    Market,
-    read_market,
-    stock_market,
-    synthetic_market,
-)
+from ax_jax_runners.strategies.market_files import read_market
+from ax_jax_runners.strategies.markets import Market, stock_market, synthetic_market
 from ax_jax_runners.strategies.training import GradientTraining
 from ax_jax_runners.strategies.windows import Windows
 from ax_jax_runners.tasks import FeatureTask, StepwiseTask

@@ -1,18 +1,18 @@
 """The momentum pool: a weighted pool of assets whose weights follow the trend of their prices.
 
-A temporal-function market maker (Willetts and Harrington, "Closed-form solutions for generic N-token
-AMM arbitrage", 2024, and the QuantAMM papers) without fees, under perfect arbitrage. Of the prices
-p_t at the starts of the chunks, with decay lambda = 1 - u and all vectors by asset:
+A temporal-function market maker (Willetts and Harrington, "Closed-form solutions for generic
+N-token AMM arbitrage", 2024, and the QuantAMM papers) without fees, under perfect arbitrage. Of the
+prices p_t at the starts of the chunks, with decay lambda = 1 - u and all vectors by asset:
 
     e_t = lambda e_(t-1) + u p_t,               e_0 = p_0     moving average
     a_t = lambda a_(t-1) + (p_t - e_t) / u,     a_0 = 0       running difference
     g_t = u^3 / lambda * a_t / e_t                            proportional gradient
     k = k_per_day * memory_days,  m_t = k (g_t - sum(k g_t) / sum(k))
 
-The weights move by m_t, are kept from the smallest weight, move by no more than the largest change a
-row, in equal steps within the interpolation period, and so are in force one chunk later. Arbitrage
-keeps every asset's share of the value at its weight; exactly (the weighted product is constant
-while prices move, and while weights move so is the sum over w ln(reserves / w)):
+The weights move by m_t, none below the smallest weight and by no more than the largest change a
+row, in equal steps from the decision to the end of the interpolation period: the row of a decision
+still has the weights of the one before. Arbitrage trades the reserves R at constant prod(R^w) until
+every asset's share of the value is its weight, whenever prices or weights move, so that exactly
 
     ln V_(t+1) / V_t = w_t . ln(p_(t+1) / p_t) - KL(w_(t+1) || w_t)
 """

@@ -1,8 +1,8 @@
 """Measures of a pool's performance over a window, each computed here and nowhere else.
 
-They are JAX functions of the rows of a window: the optimiser, the report and a notebook get the same
-number from the same function. Returns and drawdowns are fractions; a year is what the market says it
-is (365 days of a market that never closes, 252 of a stock exchange).
+They are JAX functions of the rows of a window: the optimiser, the report and a notebook get the
+same number from the same function. Returns and drawdowns are fractions; a year is what the market
+says it is (365 days of a market that never closes, 252 of a stock exchange).
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def calmar(track: Track) -> Array:
 def sterling(track: Track) -> Array:
     """Annualised return over the mean of the years' largest drawdowns plus 10 %.
 
-    After Kestner, "Getting a handle on true performance", Futures 25, 1996. A year has a peak of its
-    own; the last one may be shorter, and rows that are too few for a year are one.
+    After Kestner, "Getting a handle on true performance", Futures 25, 1996. A year has a peak of
+    its own; the last one may be shorter, and rows that are too few for a year are one.
     """
     value = jnp.asarray(track.value)
     rows = max(2, round(track.rows_per_year))

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import MemoryDecay
@@ -116,7 +116,7 @@ def read_input(
 
 
 def _is_traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def _rows(chunk: Any, interpolation: Any, per_row: Any) -> tuple[int, int]:

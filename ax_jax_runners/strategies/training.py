@@ -155,7 +155,7 @@ class GradientTraining:
         return found[self.objective], {name: found[name] for name in self.names}
 
     def _step(self, state: dict[str, Any]) -> tuple[dict[str, Any], Array]:
-        """Evaluate all sets, keep the best, and move them; with objective and constraint of each."""
+        """Evaluate all sets, keep the best, move them; with objective and constraint of each."""
         gradient_of = jax.vmap(jax.value_and_grad(self._measured, has_aux=True))
         (_, measures), gradient = gradient_of(state["raw"])
         objective, constraint = measures[self.objective], measures[self.constraint]

@@ -25,6 +25,7 @@ from ax_jax_runners.campaign.report.tables import (
     table,
     value_text,
 )
+from ax_jax_runners.campaign.report.windows import windows_text
 from ax_jax_runners.problems import origin
 from ax_jax_runners.store.campaigns import load_campaign
 
@@ -124,6 +125,7 @@ def _outputs(findings: Findings) -> str:
         for name, value in best.outputs.items()
     ]
     body = table(("output", "value", "standard error", "role"), rows)
+    body += windows_text(best.outputs)
     if len(findings.goals[0].form) > 1:
         goal = findings.goals[0]
         text = f"{goal.label} = {number(goal.value(best.outputs))} ({goal.direction})."
