@@ -27,6 +27,8 @@ def attach_trial(
     task_outputs: tuple[str, ...],
     parameters: Mapping[str, Any],
     outputs: Measured | None,
+    *,
+    label: str | None = None,
 ) -> tuple[BaseTrial, list[DataRow]]:
     """Add one arm: waiting to be run, or complete when its outputs are given.
 
@@ -37,6 +39,7 @@ def attach_trial(
         task_outputs: The outputs that it may have.
         parameters: One value for every free parameter.
         outputs: Means, or pairs of mean and sem; a bare mean is exact.
+        label: What Ax calls the way in which the arm was generated; None: nothing.
 
     Returns:
         The trial and its data rows.
@@ -47,7 +50,8 @@ def attach_trial(
     """
     values = space.unpack(space.pack(parameters))
     measured = None if outputs is None else _checked(outputs, goals, task_outputs)
-    trial = experiment.new_trial(generator_run=GeneratorRun(arms=[Arm(parameters=values)]))
+    run = GeneratorRun([Arm(parameters=values)], generator_key=label, generation_node_name=label)
+    trial = experiment.new_trial(generator_run=run)
     if measured is None:
         return trial, []
     arm_name = trial.arms[0].name

@@ -17,6 +17,7 @@ from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
 from ax.orchestration.orchestrator import FailureRateExceededError
 
 from ax_jax_runners.campaign.attaching import Measured, attach_trial
+from ax_jax_runners.campaign.designs import attach_points
 from ax_jax_runners.campaign.founding import check_total, found_or_open, reopen, runner_for
 from ax_jax_runners.campaign.interruption import interruptible
 from ax_jax_runners.campaign.loading import open_client
@@ -27,6 +28,7 @@ from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.results import Best, best_of, to_frame
 from ax_jax_runners.campaign.scheduler import Scheduler
 from ax_jax_runners.errors import AxJaxError, CampaignError, ConfigurationError, StoreError
+from ax_jax_runners.parameters import Design
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Store
 from ax_jax_runners.store.campaigns import CampaignRecord
@@ -214,6 +216,28 @@ class Campaign:
             )
             recorder.save_trials(self.experiment, [trial], {trial.index: rows} if rows else {})
         return trial.index
+
+    def attach_design(self, design: Design) -> tuple[int, ...]:
+        """Add every point of a design as a trial that waits for the next `run`.
+
+        Points whose arm is already there, from another design or from Ax, are left out. A run's
+        total counts attached trials, as every other.
+
+        Args:
+            design: A grid, Sobol or Latin hypercube design of the task's parameters.
+
+        Returns:
+            The indices of the new trials.
+
+        Raises:
+            ParameterError: A point whose names or values are not those of the task's parameters.
+            ConfigurationError: A point outside the bounds, or one that breaks a constraint.
+        """
+        with self._live.writing() as recorder:
+            space = self._live.runner.bound_task.space
+            trials = attach_points(self.experiment, space, self.goals, design)
+            recorder.save_trials(self.experiment, trials, {})
+        return tuple(trial.index for trial in trials)
 
     def retry_failed(self, *, progress: bool | None = None) -> Self:
         """Run every failed trial again, under its own index."""

@@ -21,6 +21,7 @@ from ax_jax_runners.parameters.ensembles import (
     vmap_axes,
 )
 from ax_jax_runners.parameters.exact_decimal import fixed_point, fixed_point_simplex
+from ax_jax_runners.parameters.heat_map import plot_heat_map
 from ax_jax_runners.parameters.parameter import Parameter
 from ax_jax_runners.parameters.space import ParameterSpace
 from ax_jax_runners.parameters.space_filling import latin_hypercube_design, sobol_design
@@ -43,6 +44,7 @@ __all__ = [
     "fixed_point_simplex",
     "initialise",
     "latin_hypercube_design",
+    "plot_heat_map",
     "product_design",
     "sobol_design",
     "stack",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -350,3 +352,14 @@ def test_bijectors_are_values() -> None:
     assert len({bijector.name for bijector in EVERY}) == len(EVERY)
     with pytest.raises(AttributeError):
         Log2().name = "other"  # type: ignore[misc]
+
+
+def test_the_room_of_parameters_imports_nothing_heavy() -> None:
+    heavy = ("jax", "torch", "ax", "numpyro", "scipy", "pandas", "plotly", "optax", "matplotlib")
+    code = (
+        "import sys, ax_jax_runners.parameters as room\n"
+        "values = room.MemoryDecay(60).to_raw([1.0, 2.0]), room.fixed_point(0.5)\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -16,6 +16,7 @@ from ax_jax_runners.parameters import (
     Log2,
     Logarithmic,
     latin_hypercube_design,
+    plot_heat_map,
     product_design,
     sobol_design,
 )
@@ -160,3 +161,44 @@ def test_what_gives_no_design_is_refused(make: Any) -> None:
             make(SPACE, wrong, seed=0)
     with pytest.raises(ParameterError, match="free parameter"):
         make(ParameterSpace([Parameter("a", fixed=1.0)]), 4, seed=0)
+
+
+# ------------------------------------------------------------------ heat maps
+
+
+def test_a_heat_map_has_a_cell_for_every_point() -> None:
+    design = product_design({"memory": Logarithmic(1, 100, 5), "share": Linear(-1, 1, 3)})
+    values = [p["memory"] * p["share"] for p in design]  # type: ignore[operator]
+    figure = plot_heat_map(design, values, value="Sharpe", units={"memory": "days"})
+    (cells,) = figure.data
+    assert np.asarray(cells.z).shape == (3, 5)
+    np.testing.assert_allclose(cells.z[0], -np.geomspace(1, 100, 5))
+    np.testing.assert_allclose(cells.z[2], np.geomspace(1, 100, 5))
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.title.text == "memory (days)"
+    np.testing.assert_allclose(cells.x[[0, -1]], [10**-0.25, 10**2.25])
+    assert figure.layout.yaxis.type == "linear"
+    np.testing.assert_allclose(cells.y, [-1.5, -0.5, 0.5, 1.5])
+    assert cells.colorbar.title.text == "Sharpe"
+
+
+def test_what_has_no_value_stays_blank() -> None:
+    design = product_design({"a": [0, 1, 2], "kind": ["x", "y"], "same": [5.0]})
+    figure = plot_heat_map(list(design)[:-1], [1.0, None, math.nan, 2.0, math.inf])
+    found = np.asarray(figure.data[0].z)
+    np.testing.assert_array_equal(found, [[1.0, np.nan, np.nan], [np.nan, 2.0, np.nan]])
+    assert figure.layout.yaxis.ticktext == ("x", "y")
+    assert "4 blank" in figure.layout.title.subtitle.text
+
+
+def test_what_is_no_grid_of_two_axes_is_refused() -> None:
+    cube = product_design({"a": [0, 1], "b": [0, 1], "c": [0, 1]})
+    with pytest.raises(ParameterError, match=r"3 names vary over the points \(a, b, c\)"):
+        plot_heat_map(cube, np.zeros(8))
+    with pytest.raises(ParameterError, match="0 names vary"):
+        plot_heat_map([], [])
+    with pytest.raises(ParameterError, match="8 points have 7 values"):
+        plot_heat_map(cube, np.zeros(7))
+    twice = [*product_design({"a": [0, 1], "b": [0, 1]})] * 2
+    with pytest.raises(ParameterError, match="2 points have the same a and b"):
+        plot_heat_map(twice, np.zeros(8))

@@ -13,6 +13,8 @@ from ax.core.parameter import ChoiceParameter, FixedParameter, Parameter, RangeP
 from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.results import Best, observed_arms
 from ax_jax_runners.errors import NoFeasibleArm
+from ax_jax_runners.parameters.designs import GRID
+from ax_jax_runners.parameters.space_filling import LATIN_HYPERCUBE, SOBOL
 
 if TYPE_CHECKING:
     from ax_jax_runners.campaign.campaign import Campaign
@@ -22,6 +24,7 @@ MODEL = "model"
 ATTACHED = "attached"
 
 _QUASI_RANDOM_GENERATORS = {"Sobol", "Uniform"}
+_DESIGNS = {GRID, SOBOL, LATIN_HYPERCUBE}
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,8 @@ def _source(trial: BaseTrial, arm_name: str) -> tuple[str, str]:
         if run._generation_node_name is None and run._generator_key is None:
             break
         node = run._generation_node_name or run._generator_key or ""
+        if node in _DESIGNS:
+            return ATTACHED, node
         drawn = run._generator_key in _QUASI_RANDOM_GENERATORS
         return (QUASI_RANDOM if drawn else MODEL), node
     return ATTACHED, ""
