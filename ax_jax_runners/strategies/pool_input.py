@@ -187,12 +187,12 @@ def _initial_weights(weights: Any, least: Any, n: int) -> Any:
         return given
     if not math.isclose(float(given.sum()), 1.0, abs_tol=_SUM_TOLERANCE):
         raise ConfigurationError(
-            f"initial_weights have the sum {given.sum()!r}; divide them by it."
+            f"initial_weights have the sum {float(given.sum())}; divide them by it."
         )
     if not (given >= least - _SUM_TOLERANCE).all():
         raise ConfigurationError(
-            f"initial_weights have the smallest {given.min()!r}, below minimum_weight, which is "
-            f"{least!r}; raise it."
+            f"initial_weights have the smallest {float(given.min())}, below minimum_weight, which "
+            f"is {float(least)}; raise it."
         )
     return given
 
@@ -207,5 +207,7 @@ def _host(name: str, value: Any) -> np.ndarray:
 def _demand(value: Any, holds: Any, name: str, advice: str) -> None:
     if _is_traced(value):
         return
-    if not (np.isfinite(value) & holds(value)).all():
-        raise ConfigurationError(f"{name} is {value.tolist()!r}; {advice}.")
+    good = np.isfinite(value) & holds(value)
+    if not good.all():
+        wrong = float(np.asarray(value)[~good].flat[0])
+        raise ConfigurationError(f"{name} is {wrong}; {advice}.")
