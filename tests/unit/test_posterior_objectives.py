@@ -279,7 +279,7 @@ def log_likelihood(cube: Any, observations: Any) -> Any:
     return -0.5 * (((observations - cube) / SIGMA) ** 2).sum(axis=-1)
 
 
-def elbo_data(rows: int = 1000) -> ArrayDataset:
+def elbo_data(rows: int = 4000) -> ArrayDataset:
     draws = np.random.default_rng(0)
     theta = draws.uniform(size=(rows, 1))
     return ArrayDataset(theta, theta + SIGMA * draws.normal(size=theta.shape), space=UNIT)
@@ -291,7 +291,7 @@ def elbo_estimator(**groups: Any) -> FlowPosterior:
         "training_objective": "elbo",
         "flow": FlowConfiguration(layers=2, width=16, base_affine=True),
         "encoder": EncoderConfiguration(vector_depth=0),
-        "optimiser": OptimiserConfiguration(epochs=150, learning_rate=5e-3),
+        "optimiser": OptimiserConfiguration(epochs=60, learning_rate=5e-3),
         **groups,
     }
     return FlowPosterior(1, **given)
@@ -300,7 +300,9 @@ def elbo_estimator(**groups: Any) -> FlowPosterior:
 @pytest.fixture(scope="module")
 def variational() -> FlowPosterior:
     estimator = elbo_estimator()
-    estimator.fit(elbo_data(), elbo_log_likelihood_fn=log_likelihood, elbo_num_samples=8)
+    # A tenth of the width is 0.01 nat only: with fewer validation rows and draws, the kept epoch is
+    # the luckiest rather than the best.
+    estimator.fit(elbo_data(), elbo_log_likelihood_fn=log_likelihood, elbo_num_samples=16)
     return estimator
 
 
