@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         SyntheticJaxRunner,
         WorkerJaxRunner,
     )
-    from ax_jax_runners.store import Store
+    from ax_jax_runners.store import Selection, Store
     from ax_jax_runners.tasks import (
         FeatureTask,
         PosteriorTask,
@@ -41,6 +41,7 @@ _HOMES = {
     "Progress": "tasks",
     "RandomWalkTask": "tasks",
     "Scheduler": "campaign",
+    "Selection": "store",
     "SimulatedBackendJaxRunner": "runners",
     "SingleRunningTrialJaxRunner": "runners",
     "SingleRunningTrialMixin": "runners",
@@ -63,6 +64,7 @@ __all__ = [
     "Progress",
     "RandomWalkTask",
     "Scheduler",
+    "Selection",
     "SimulatedBackendJaxRunner",
     "SingleRunningTrialJaxRunner",
     "SingleRunningTrialMixin",

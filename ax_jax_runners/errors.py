@@ -113,3 +113,10 @@ class CampaignError(AxJaxError):
 
 class NoFeasibleArm(CampaignError, LookupError):
     """No completed arm satisfies the outcome constraints."""
+
+
+class UnknownMetric(ConfigurationError, KeyError):
+    """A metric, or a window of it, that nothing recorded has."""
+
+    # A KeyError shows its argument quoted, as if it were a key.
+    __str__ = Exception.__str__

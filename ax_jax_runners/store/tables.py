@@ -61,6 +61,18 @@ observation = Table(
         name="observation_key",
     ),
     Index("observation_metric", "experiment_id", "metric", "window", "value"),
+    # The experiment is not first: SQLite would take the index for joins by place, too.
+    Index(
+        "observation_member",
+        "metric",
+        "window",
+        "experiment_id",
+        "trial_index",
+        "arm_name",
+        "member",
+        "value",
+        "step",
+    ),
 )
 
 artifact = Table(
@@ -75,6 +87,19 @@ artifact = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     UniqueConstraint("experiment_id", "trial_index", "arm_name", "name", name="artifact_key"),
+)
+
+evaluation = Table(
+    "evaluation",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("evaluation_id", Text, nullable=False),
+    Column("experiment_id", Integer, nullable=False),
+    Column("trial_index", Integer, nullable=False),
+    Column("arm_name", Text, nullable=False),
+    Column("cached_from", Text),
+    UniqueConstraint("experiment_id", "trial_index", "arm_name", name="evaluation_key"),
+    Index("evaluation_by_id", "evaluation_id"),
 )
 
 attempt = Table(
