@@ -93,7 +93,7 @@ def _checked(path: Path, name: str, column: pd.Series) -> np.ndarray:
     if not good.all():
         row = int(np.argmin(good))
         found = column.iloc[row]
-        what = "missing" if pd.isna(found) else f"{found!r}"
+        what = "missing" if pd.isna(found) else repr(getattr(found, "item", lambda: found)())
         raise DataFileError(
             f"{path}: the price of {name!r} at data row {row + 1} is {what}; every price must be a "
             "number above 0: fill the gap or leave the rows out."
@@ -105,12 +105,16 @@ def _check_times(path: Path, column: pd.Series, minutes_per_row: int, *, gaps: b
     import pandas as pd
 
     try:
-        times = pd.to_datetime(column, utc=True).to_numpy(dtype="datetime64[ns]").astype(np.int64)
+        if _is_numeric(column):
+            raise ValueError("numbers say neither unit nor origin")
+        parsed = pd.to_datetime(column, utc=True, format="ISO8601")
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise DataFileError(
-            f"{path}: the column {column.name!r} holds no times ({reason}); name another one."
+            f"{path}: the column {column.name!r} holds no times ({reason}); write them as "
+            "2024-12-31 or 2024-12-31T23:59, or name another column."
         ) from error
+    times = parsed.to_numpy(dtype="datetime64[ns]").astype(np.int64)
     steps = np.diff(times)
     wrong = steps <= 0
     if wrong.any():

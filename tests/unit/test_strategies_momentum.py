@@ -144,9 +144,7 @@ def test_guard_rails_and_speed_limit_hold(assets: int, k: float) -> None:
 def test_constant_prices_keep_the_weights_and_the_value() -> None:
     start = np.array([0.2, 0.3, 0.5])
     history = np.broadcast_to([3.0, 70.0, 1e5], (300, 3))
-    path = momentum_pool(
-        history, memory_days=20.0, k_per_day=50.0, initial_weights=start, **DAILY
-    )
+    path = momentum_pool(history, memory_days=20.0, k_per_day=50.0, initial_weights=start, **DAILY)
     np.testing.assert_allclose(path.weights, np.broadcast_to(start, (300, 3)), rtol=1e-14)
     np.testing.assert_allclose(path.value, 1.0, rtol=1e-13)
 
