@@ -12,6 +12,7 @@ from ax.core.parameter import ChoiceParameter, FixedParameter, ParameterType, Ra
 from ax.core.parameter_constraint import ParameterConstraint
 from ax.core.search_space import SearchSpace
 from ax.storage.registry_bundle import RegistryBundle
+from ax.storage.sqa_store import db
 from ax.storage.sqa_store.db import (
     create_all_tables,
     get_engine,
@@ -57,7 +58,9 @@ def test_round_trip_through_ax() -> None:
 
 # Ax's decoder does not pass on that strings are not sorted, and says so.
 @pytest.mark.filterwarnings("ignore:`sort_values` is not specified")
-def test_round_trip_through_sqlite(tmp_path: Path) -> None:
+def test_round_trip_through_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ax keeps its database for the whole process; the tests after this one have their own.
+    monkeypatch.setattr(db, "SESSION_FACTORY", None)
     bundle = RegistryBundle(metric_clss={}, runner_clss={})
     init_engine_and_session_factory(url=f"sqlite:///{tmp_path / 'ax.db'}", force_init=True)
     create_all_tables(get_engine())
