@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.posterior.training.program import KEY_IMPLEMENTATION, Recipe, Weights, assembled
 
-#: Rows of a compiled call: as many as there are, rounded up to a power of two, within these. The
-#: hidden layers of more rows leave the processor's cache.
+#: Rows of a compiled call: a power of two within these. The hidden layers of more rows leave the
+#: processor's cache.
 _SMALLEST, _LARGEST = 64, 2048
+#: Draws from which on an observation has compiled calls of its own, which are given its embedding
+#: once.
+_ALONE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,14 @@ class Density:
         """
         embeddings = np.asarray(embeddings, np.float32)
         program = _programs(self.recipe).sample
+        if n >= _ALONE:
+            rows = zip(embeddings, key_data, strict=True)
+            return np.stack(
+                [
+                    self._in_pieces(program, n, lambda at, row=row: (*row, at.astype(np.uint32)))
+                    for row in rows
+                ]
+            )
 
         def piece(at: np.ndarray) -> tuple[Any, ...]:
             row, draw = np.divmod(at, n)
@@ -70,8 +80,7 @@ class Density:
         alone = embeddings.ndim == 1
 
         def piece(at: np.ndarray) -> tuple[Any, ...]:
-            given = np.broadcast_to(embeddings, (len(at), *embeddings.shape))
-            return y[at], given if alone else embeddings[at]
+            return y[at], embeddings if alone else embeddings[at]
 
         program = _programs(self.recipe).log_prob
         return self._in_pieces(program, len(y), piece).astype(np.float64)
@@ -80,13 +89,14 @@ class Density:
         found = []
         with jax.enable_x64(False):
             weights = jax.device_put(self.weights)
-            for start in range(0, rows, _LARGEST):
-                stop = min(start + _LARGEST, rows)
-                size = max(_SMALLEST, 1 << (stop - start - 1).bit_length())
-                # A call is filled up with its last row.
-                at = np.minimum(np.arange(start, start + size), stop - 1)
-                found.append(np.asarray(program(weights, *piece(at)))[: stop - start])
-        return np.concatenate(found)
+            start = 0
+            while start < rows:
+                size = _call_size(rows - start)
+                # A call is filled up with the last row.
+                at = np.minimum(np.arange(start, start + size), rows - 1)
+                found.append(program(weights, *piece(at)))
+                start += size
+        return np.concatenate([np.asarray(part) for part in found])[:rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,23 +112,27 @@ class _Programs:
 
     @functools.cached_property
     def sample(self) -> Any:
-        def sample(weights: Weights, embeddings: Array, key_data: Array, draw: Array) -> Array:
-            model = assembled(self.recipe, weights)
-
-            def one(embedding: Array, words: Array, number: Array) -> Array:
-                key = jax.random.wrap_key_data(words, impl=KEY_IMPLEMENTATION)
-                return model.sample(jax.random.fold_in(key, number), embedding)
-
-            return jax.vmap(one)(embeddings, key_data, draw)
+        def sample(weights: Weights, embedding: Array, key_data: Array, draw: Array) -> Array:
+            key = jax.random.wrap_key_data(key_data, impl=KEY_IMPLEMENTATION)
+            keys = jax.vmap(jax.random.fold_in, (0 if key.ndim else None, 0))(key, draw)
+            return assembled(self.recipe, weights).sample_rows(keys, embedding)
 
         return jax.jit(sample)
 
     @functools.cached_property
     def log_prob(self) -> Any:
         def log_prob(weights: Weights, y: Array, embeddings: Array) -> Array:
-            return jax.vmap(assembled(self.recipe, weights).log_prob)(y, embeddings)
+            return assembled(self.recipe, weights).log_prob_rows(y, embeddings)
 
         return jax.jit(log_prob)
+
+
+def _call_size(rows: int) -> int:
+    """Return the size of the next call for so many rows, of which it fills up at most a quarter."""
+    size = 1 << (rows - 1).bit_length()
+    if 3 * size > 4 * rows:
+        size //= 2
+    return min(max(size, _SMALLEST), _LARGEST)
 
 
 @functools.lru_cache(maxsize=64)
@@ -141,11 +155,13 @@ def key_data(seed: int, *, rows: int | None = None) -> np.ndarray:
     if rows is None:
         return words
     with jax.enable_x64(False):
-        key = jax.random.wrap_key_data(jnp.asarray(words), impl=KEY_IMPLEMENTATION)
-        numbers = jnp.arange(rows, dtype=jnp.uint32)
-        return np.asarray(
-            jax.random.key_data(jax.vmap(lambda row: jax.random.fold_in(key, row))(numbers))
-        )
+        return np.asarray(_folded(words, np.arange(rows, dtype=np.uint32)))
+
+
+@jax.jit
+def _folded(words: Array, numbers: Array) -> Array:
+    key = jax.random.wrap_key_data(words, impl=KEY_IMPLEMENTATION)
+    return jax.random.key_data(jax.vmap(lambda row: jax.random.fold_in(key, row))(numbers))
 
 
 def _taken(tree: Any, at: np.ndarray) -> Any:

@@ -51,6 +51,14 @@ class FlowModel(eqx.Module):
         """Draw one y (d,)."""
         return self.flow.sample(key, embedding)
 
+    def log_prob_rows(self, y: Array, embedding: Array) -> Array:
+        """Return the log densities (n,) of y (n, d), given an embedding (E,) for all or (n, E)."""
+        return self.flow.log_prob_rows(y, embedding)
+
+    def sample_rows(self, keys: Array, embedding: Array) -> Array:
+        """Draw y (n, d) by n keys, given an embedding (E,) for all or (n, E)."""
+        return self.flow.sample_rows(keys, embedding)
+
 
 @dataclass(frozen=True)
 class FlowRecipe:

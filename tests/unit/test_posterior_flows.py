@@ -154,6 +154,26 @@ def test_stacked_flows_are_the_flows_one_by_one(family):
 
 
 @pytest.mark.parametrize(
+    "family", ["spline", *(pytest.param(name, marks=slow) for name in FAMILIES if name != "spline")]
+)
+def test_many_rows_are_what_each_is_by_itself(family, keys):
+    flow = perturbed(new_flow(family, 3, base_affine=True), 0.1)
+    given = embeddings(50)
+
+    @eqx.filter_jit
+    def both(flow):
+        drawn = jax.vmap(flow.sample)(keys[:50], given)
+        single = drawn, jax.vmap(flow.log_prob)(drawn, given)
+        shared = jax.vmap(flow.log_prob, (0, None))(drawn, given[0])
+        rows = flow.sample_rows(keys[:50], given), flow.log_prob_rows(drawn, given)
+        return (*single, shared), (*rows, flow.log_prob_rows(drawn, given[0]))
+
+    for one, many in zip(*both(flow), strict=True):
+        assert np.std(one) > 0.1
+        np.testing.assert_allclose(many, one, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     ("family", "field", "value"),
     [
         ("spline", "bins", 3),

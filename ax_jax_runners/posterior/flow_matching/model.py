@@ -95,6 +95,14 @@ class FlowMatchingModel(eqx.Module):
         log_noise = -0.5 * (noise @ noise) - 0.5 * size * math.log(2.0 * math.pi)
         return log_noise - gained - size * math.log(self.scale)
 
+    def log_prob_rows(self, y: Array, embedding: Array) -> Array:
+        """Return the log densities (n,) of y (n, d), given an embedding (E,) for all or (n, E)."""
+        return jax.vmap(self.log_prob, (0, 0 if embedding.ndim > 1 else None))(y, embedding)
+
+    def sample_rows(self, keys: Array, embedding: Array) -> Array:
+        """Draw y (n, d) by n keys, given an embedding (E,) for all or (n, E)."""
+        return jax.vmap(self.sample, (0, 0 if embedding.ndim > 1 else None))(keys, embedding)
+
     def _with_divergence(self, state: Array, time: Array, embedding: Array) -> tuple[Array, Array]:
         def velocity(at: Array) -> Array:
             return self.field(at, time, embedding)

@@ -48,7 +48,7 @@ class Base:
             norm = math.lgamma(half) - math.lgamma(0.5 * _DEGREES)
             norm -= 0.5 * math.log(_DEGREES * math.pi)
             each = norm - half * jnp.log1p(u**2 / _DEGREES)
-        return each.sum()
+        return each.sum(axis=0)
 
     def sample(self, key: Array) -> Array:
         """Return one draw (d,), float32."""

@@ -42,17 +42,23 @@ class Conditioner(eqx.Module):
     autoregressive: bool = eqx.field(static=True)
 
     def __call__(self, x: Array, embedding: Array) -> Array:
-        """Return parameters (transformed coordinates, parameters) for x (coordinates,)."""
+        """Return parameters (transformed coordinates, parameters) for x (coordinates,).
+
+        With a last axis of rows in x and the embedding, the result has it, too; an embedding for
+        all rows has one of length 1.
+        """
         weights = self._masked_weights() if self.autoregressive else self.weights
+        rows = x.shape[1:]
+        biases = [bias.reshape(-1, *(1,) * len(rows)) for bias in self.biases]
         first = weights[0]
-        hidden = x @ first[: self.coordinates] + (
-            embedding @ first[self.coordinates :] + self.biases[0]
+        hidden = _product(x, first[: self.coordinates]) + (
+            _product(embedding, first[self.coordinates :]) + biases[0]
         )
         last = len(weights) - 1
         for layer in range(1, last + 1):
-            change = jax.nn.relu(hidden) @ weights[layer] + self.biases[layer]
+            change = _product(jax.nn.relu(hidden), weights[layer]) + biases[layer]
             hidden = change if layer == last else hidden + change
-        return hidden.reshape(-1, self.parameters)
+        return hidden.reshape(-1, self.parameters, *hidden.shape[1:])
 
     def _masked_weights(self) -> tuple[Array, ...]:
         first = self.weights[0]
@@ -62,6 +68,11 @@ class Conditioner(eqx.Module):
         open_rows = np.ones((first.shape[0] - self.coordinates, first.shape[1]), np.float32)
         masks = (np.concatenate([masks[0], open_rows]), *masks[1:])
         return tuple(w * mask for w, mask in zip(self.weights, masks, strict=True))
+
+
+def _product(inputs: Array, weights: Array) -> Array:
+    # A row by itself is meant for jax.vmap, which puts the rows first.
+    return inputs @ weights if inputs.ndim == 1 else weights.T @ inputs
 
 
 @functools.cache

@@ -17,6 +17,8 @@ from ax_jax_runners.posterior.flows.stack import Stack
 class ConditionalFlow(eqx.Module):
     """A density of y in R^d given an embedding, for one row; float32.
 
+    `to_base`, `from_base` and `log_prob` take many rows, too, as `Layer` does: in a last axis.
+
     Attributes:
         stack: The transforms; forward is from y towards the base.
         base_affine: Gives a shift and a scale in front of the base, from the embedding; or None.
@@ -35,15 +37,15 @@ class ConditionalFlow(eqx.Module):
 
     def to_base(self, y: Array, embedding: Array) -> tuple[Array, Array]:
         """Return u (d,) and log|du/dy| () for y (d,)."""
-        return self._finish(*self.stack.transform_and_log_det(y, embedding), embedding)
+        return self._finish(*self.stack.forward(y, embedding), embedding)
 
     def from_base(self, u: Array, embedding: Array) -> tuple[Array, Array]:
         """Return y (d,) and log|dy/du| () for u (d,)."""
         if self.base_affine is None:
-            return self.stack.inverse_and_log_det(u, embedding)
+            return self.stack.backward(u, embedding)
         x, slopes = Affine().inverse(u, self.base_affine(embedding[:0], embedding))
-        y, log_det = self.stack.inverse_and_log_det(x, embedding)
-        return y, log_det + slopes.sum()
+        y, log_det = self.stack.backward(x, embedding)
+        return y, log_det + slopes.sum(axis=0)
 
     def log_prob(self, y: Array, embedding: Array) -> Array:
         """Return the log density () at y (d,)."""
@@ -53,6 +55,15 @@ class ConditionalFlow(eqx.Module):
     def sample(self, key: Array, embedding: Array) -> Array:
         """Return one draw (d,), differentiable with respect to the weights."""
         return self.from_base(self.base.sample(key), embedding)[0]
+
+    def sample_rows(self, keys: Array, embedding: Array) -> Array:
+        """Return draws (n, d) of n keys, given an embedding (E,) for all or (n, E)."""
+        u = jax.vmap(self.base.sample)(keys)
+        return self.from_base(u.T, _columns(embedding))[0].T
+
+    def log_prob_rows(self, y: Array, embedding: Array) -> Array:
+        """Return the log densities (n,) at y (n, d), given an embedding (E,) for all or (n, E)."""
+        return self.log_prob(y.T, _columns(embedding))
 
     def sample_and_log_prob(self, key: Array, embedding: Array) -> tuple[Array, Array]:
         """Return one draw (d,) and its log density (), differentiable like `sample`."""
@@ -83,4 +94,8 @@ class ConditionalFlow(eqx.Module):
         if self.base_affine is None:
             return x, log_det
         u, slopes = Affine().transform(x, self.base_affine(embedding[:0], embedding))
-        return u, log_det + slopes.sum()
+        return u, log_det + slopes.sum(axis=0)
+
+
+def _columns(embedding: Array) -> Array:
+    return embedding[:, None] if embedding.ndim == 1 else embedding.T

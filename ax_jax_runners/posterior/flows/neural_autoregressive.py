@@ -76,16 +76,16 @@ class MonotoneNetwork:
 
     def _curve(self, raw: Array) -> _Curve:
         shift, log_scale, residual = raw[:, 0], bounded(raw[:, 1]), jax.nn.sigmoid(raw[:, 2])
-        weights, gains, steepnesses, centres = jnp.split(raw[:, 3:], 4, axis=-1)
+        weights, gains, steepnesses, centres = jnp.split(raw[:, 3:], 4, axis=1)
         scale = (1.0 - self.min_slope) * jnp.exp(log_scale)
         bent = (1.0 - self.min_residual) * (1.0 - residual) * scale
         places = np.linspace(-_REACH, _REACH, self.units + 2, dtype=np.float32)[1:-1]
         return _Curve(
             shift,
             self.min_slope + scale,
-            bent[:, None] * jax.nn.softmax(weights, axis=-1) * jnp.expm1(bounded(gains)),
+            bent[:, None] * jax.nn.softmax(weights, axis=1) * jnp.expm1(bounded(gains)),
             jnp.exp(bounded(steepnesses)),
-            centres + places,
+            centres + places.reshape(-1, *(1,) * (raw.ndim - 2)),
         )
 
 
@@ -101,13 +101,13 @@ class _Curve(NamedTuple):
     def value(self, x: Array) -> Array:
         """Return the images (n,) of x (n,)."""
         bends = jnp.tanh(self.steepnesses * (x[:, None] - self.centres))
-        return self.shift + self.line * x + jnp.sum(self.gains * bends / self.steepnesses, -1)
+        return self.shift + self.line * x + jnp.sum(self.gains * bends / self.steepnesses, 1)
 
     def slope(self, x: Array) -> Array:
         """Return the slopes (n,) at x (n,)."""
         bends = jnp.tanh(self.steepnesses * (x[:, None] - self.centres))
-        return self.line + jnp.sum(self.gains * (1.0 - bends**2), axis=-1)
+        return self.line + jnp.sum(self.gains * (1.0 - bends**2), axis=1)
 
     def largest_departure(self) -> Array:
         """Return how far (n,) the curve can be from its straight part."""
-        return jnp.sum(jnp.abs(self.gains) / self.steepnesses, axis=-1)
+        return jnp.sum(jnp.abs(self.gains) / self.steepnesses, axis=1)

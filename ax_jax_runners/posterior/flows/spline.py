@@ -36,7 +36,8 @@ class SplineParts(NamedTuple):
 class RationalQuadratic:
     """Splines with ``bins`` bins on [-bound, bound], the identity outside.
 
-    All raw numbers zero are the identity everywhere.
+    All raw numbers zero are the identity everywhere. Further axes, of rows, come last everywhere:
+    sums over the bins of many rows are fast on CPUs if bins are not next to each other.
 
     Attributes:
         bins: K.
@@ -84,10 +85,10 @@ class RationalQuadratic:
 
     def _split(self, raw: Array) -> list[Array]:
         """Return the raw widths (n, K), heights (n, K) and inner derivatives (n, K - 1)."""
-        return jnp.split(raw, [self.bins, 2 * self.bins], axis=-1)
+        return jnp.split(raw, [self.bins, 2 * self.bins], axis=1)
 
     def _lengths(self, raw: Array) -> Array:
-        shares = jax.nn.softmax(raw, axis=-1)
+        shares = jax.nn.softmax(raw, axis=1)
         return 2.0 * self.bound * (MIN_BIN / self.bins + (1.0 - MIN_BIN) * shares)
 
     def _bin(self, x: Array, raw: Array, *, side: int) -> _Bin:
@@ -97,22 +98,23 @@ class RationalQuadratic:
         before_last = jax.lax.stop_gradient((widths, heights)[side][:, :-1])
         # A product with a triangle is a cumulative sum, and faster than one of a few numbers.
         triangle = jnp.triu(jnp.ones((self.bins - 1,) * 2, raw.dtype))
-        ends = jnp.matmul(before_last, triangle, precision=jax.lax.Precision.HIGHEST) - self.bound
-        index = jnp.sum(ends <= x[:, None], axis=-1, keepdims=True)
+        highest = jax.lax.Precision.HIGHEST
+        ends = jnp.einsum("nb...,bk->nk...", before_last, triangle, precision=highest) - self.bound
+        index = jnp.sum(ends <= x[:, None], axis=1, keepdims=True)
         # Masked sums instead of indexing: their gradient is no scatter, which is slow on CPUs.
-        places = jnp.arange(self.bins + 1)
+        places = jnp.arange(self.bins + 1).reshape(-1, *(1,) * (x.ndim - 1))
         here, below = places[:-1] == index, places[:-1] < index
         # Raw numbers are chosen first, so that two softplus are taken instead of K - 1; that of 0
         # is the derivative of 1 at both ends.
-        knots = jnp.pad(raw_derivatives, ((0, 0), (1, 1)))
-        before = _derivative(jnp.sum((places == index) * knots, axis=-1))
-        after = _derivative(jnp.sum((places == index + 1) * knots, axis=-1))
-        width, height = (jnp.sum(here * lengths, axis=-1) for lengths in (widths, heights))
+        knots = jnp.pad(raw_derivatives, ((0, 0), (1, 1), *((0, 0),) * (x.ndim - 1)))
+        before = _derivative(jnp.sum((places == index) * knots, axis=1))
+        after = _derivative(jnp.sum((places == index + 1) * knots, axis=1))
+        width, height = (jnp.sum(here * lengths, axis=1) for lengths in (widths, heights))
         slope = height / width
         return _Bin(
-            left=jnp.sum(below * widths, axis=-1) - self.bound,
+            left=jnp.sum(below * widths, axis=1) - self.bound,
             width=width,
-            bottom=jnp.sum(below * heights, axis=-1) - self.bound,
+            bottom=jnp.sum(below * heights, axis=1) - self.bound,
             height=height,
             before=before,
             after=after,

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ax_jax_runners.posterior.flows.flowjax_classes import AbstractBijection
+from ax_jax_runners.posterior.flows.layer import Layer
 
 
-class Stack(AbstractBijection):
+class Stack(Layer):
     """Layers that differ in their weights and in the order in which they see the coordinates.
 
     They run in one `jax.lax.scan`, so that the time to compile does not grow with their number.
@@ -26,36 +26,32 @@ class Stack(AbstractBijection):
         cond_shape: (embedding_dim,).
     """
 
-    layers: AbstractBijection
+    layers: Layer
     orders: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
-    def transform_and_log_det(self, x: Any, condition: Any = None) -> tuple[Array, Array]:
-        """Map x (d,) towards the base; return the image and the log determinant."""
+    def forward(self, x: Array, condition: Array) -> tuple[Array, Array]:
+        """Map x (d, ...) towards the base; return the image and the log determinants."""
 
-        def step(
-            layer: AbstractBijection, x: Array, reordering: Array
-        ) -> tuple[Array, Array, None]:
-            return *layer.transform_and_log_det(x[reordering], condition), None
+        def step(layer: Layer, x: Array, reordering: Array) -> tuple[Array, Array, None]:
+            return *layer.forward(x[reordering], condition), None
 
         x, log_det, _ = self._run(step, x)
         return x[self._places()], log_det
 
-    def inverse_and_log_det(self, y: Any, condition: Any = None) -> tuple[Array, Array]:
-        """Map y (d,) away from the base; return the image and the log determinant."""
+    def backward(self, y: Array, condition: Array) -> tuple[Array, Array]:
+        """Map y (d, ...) away from the base; return the image and the log determinants."""
 
-        def step(
-            layer: AbstractBijection, y: Array, reordering: Array
-        ) -> tuple[Array, Array, None]:
-            x, log_det = layer.inverse_and_log_det(y, condition)
+        def step(layer: Layer, y: Array, reordering: Array) -> tuple[Array, Array, None]:
+            x, log_det = layer.backward(y, condition)
             return x[reordering], log_det, None
 
         y, log_det, _ = self._run(step, y[np.asarray(self.orders[-1])], reverse=True)
         return y, log_det
 
     def transform_and_parts(self, x: Array, condition: Array) -> tuple[Array, Array, Any]:
-        """Map x like `transform_and_log_det`; return also the parts, with a leading layer axis."""
+        """Map x like `forward`; return also the parts, with a leading layer axis."""
 
         def step(layer: Any, x: Array, reordering: Array) -> tuple[Array, Array, Any]:
             return layer.transform_and_parts(x[reordering], condition)
@@ -80,7 +76,7 @@ class Stack(AbstractBijection):
             x, more, seen = step(eqx.combine(layer, static), x, reordering)
             return (x, log_det + more), seen
 
-        start = (x, jnp.zeros((), x.dtype))
+        start = (x, jnp.zeros(x.shape[1:], x.dtype))
         (x, log_det), seen = jax.lax.scan(
             body, start, (arrays, jnp.asarray(reorderings)), reverse=reverse
         )
