@@ -1,4 +1,4 @@
-"""The built-in campaign of a momentum pool, and several ways to search the same pool in one store."""
+"""The built-in campaign of a momentum pool, and several ways to search it in one store."""
 
 from __future__ import annotations
 
