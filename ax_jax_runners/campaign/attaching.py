@@ -65,6 +65,8 @@ def attach_trial(
                         "outputs": {name: list(pair) for name, pair in measured.items()},
                         "step": 0,
                         "artifacts": {},
+                        # The task did not compute it, so that it is no result of the task's.
+                        "is_measured": True,
                     }
                 },
             }

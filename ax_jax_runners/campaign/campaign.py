@@ -27,10 +27,11 @@ from ax_jax_runners.campaign.progress import ProgressLine
 from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.results import Best, best_of, to_frame
 from ax_jax_runners.campaign.scheduler import Scheduler
+from ax_jax_runners.campaign.selecting import select
 from ax_jax_runners.errors import AxJaxError, CampaignError, ConfigurationError, StoreError
 from ax_jax_runners.parameters import Design
 from ax_jax_runners.runners.base import TaskRunner
-from ax_jax_runners.store import Store
+from ax_jax_runners.store import Chosen, Selection, Store
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.tasks import Task
 
@@ -149,6 +150,7 @@ class Campaign:
         *,
         timeout: float | None = None,
         take_over: bool = False,
+        cache: bool = True,
         progress: bool | None = None,
     ) -> Self:
         """Run until there are ``trials`` trials in all, a stop is asked for, or time is up.
@@ -161,6 +163,8 @@ class Campaign:
             timeout: Seconds for this run; default: the campaign's.
             take_over: Take the campaign from another live process, which then fails with
                 `LeaseLost` at its next write.
+            cache: Take results that the store has already, of any campaign, instead of evaluating
+                again: the same computation, parameters and, for random results, the same key.
             progress: Show a live line; default: where there is a terminal or a notebook.
 
         Raises:
@@ -182,7 +186,9 @@ class Campaign:
                 "running", options=live.options.to_json(live.bundle), total_trials=total
             )
             try:
-                finished = self._drive(recorder, total, timeout or live.options.timeout, progress)
+                finished = self._drive(
+                    recorder, total, timeout or live.options.timeout, progress, cache=cache
+                )
             except StoreError:
                 raise
             except FailureRateExceededError as error:
@@ -261,6 +267,29 @@ class Campaign:
         """
         return best_of(self.experiment, self.goals)
 
+    def select(
+        self,
+        selection: str | Selection,
+        *,
+        metric: str | None = None,
+        minimum: float = 0.0,
+    ) -> Chosen | tuple[Chosen, ...] | None:
+        """Choose among everything observed, checkpoints of long trials included.
+
+        Args:
+            selection: What to choose; or a name such as "best_train_objective", see
+                `named_selection`. "best_objective" is by the campaign's own objective where no
+                output is called so.
+            metric: For a name: the metric to choose by, in windows "train" and "test".
+            minimum: For a name with a least train or test objective: that value.
+
+        Raises:
+            ConfigurationError: There is no selection of that name.
+            UnknownMetric: A metric that nothing recorded has.
+            NoFeasibleArm: Nothing keeps the conditions, and the selection does not say what then.
+        """
+        return select(self.store, self.record, selection, metric=metric, minimum=minimum)
+
     def to_frame(self) -> pd.DataFrame:
         """One row an arm: trial_index, arm_name, trial_status, the parameters, the outputs."""
         return to_frame(self.experiment, self.outputs)
@@ -331,7 +360,13 @@ class Campaign:
         return self._was_interrupted
 
     def _drive(
-        self, recorder: Recorder, total: int, timeout: float | None, progress: bool | None
+        self,
+        recorder: Recorder,
+        total: int,
+        timeout: float | None,
+        progress: bool | None,
+        *,
+        cache: bool,
     ) -> bool:
         line = ProgressLine(self, total, started=time.monotonic(), show=progress)
         with line, interruptible(line.say_stopping) as asked:
@@ -341,6 +376,7 @@ class Campaign:
                 options=self.options.for_orchestrator(),
                 recorder=recorder,
                 seed=self.record.configuration["seed"],
+                cache=cache,
             )
             try:
                 reached = scheduler.run_to(

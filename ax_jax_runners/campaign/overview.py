@@ -214,7 +214,8 @@ def _observed(connection: Connection, experiment_id: int, goals: Goals) -> list[
             observation.c.experiment_id == experiment_id,
             observation.c.member == 0,
             observation.c.window == "",
-            observation.c.status != "failed",
+            # Earlier points of curves are those of an arm that was running.
+            observation.c.status.not_in(("failed", "running")),
             observation.c.value.is_not(None),
             trial.c.status == _COMPLETED,
         )

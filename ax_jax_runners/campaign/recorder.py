@@ -13,12 +13,28 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.storage.registry_bundle import RegistryBundleBase
 from sqlalchemy import Connection
 
-from ax_jax_runners.files import FileStore
-from ax_jax_runners.metrics.names import from_identifier
-from ax_jax_runners.store import Store, attempts, campaigns, events, leases, observations, trials
+from ax_jax_runners.campaign.evaluation_ids import EvaluationIds
+from ax_jax_runners.campaign.outcome_rows import arm_outcomes as arm_outcomes
+from ax_jax_runners.campaign.outcome_rows import (
+    artifact_rows,
+    cached_from,
+    evaluation_rows,
+    how_it_ended,
+    lost_attempts,
+    observation_rows,
+)
+from ax_jax_runners.store import (
+    Store,
+    attempts,
+    campaigns,
+    evaluations,
+    events,
+    leases,
+    observations,
+    trials,
+)
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.leases import Lease
-from ax_jax_runners.store.observations import ArtifactAddress, Observation
 
 TrialData = Mapping[int, Sequence[DataRow]]
 
@@ -39,6 +55,7 @@ class Recorder:
         self.bundle = bundle
         self._unsaved: dict[int, BaseTrial] = {}
         self._unsaved_data: dict[int, Sequence[DataRow]] = {}
+        self._evaluation_ids: EvaluationIds | None = None
 
     def save_candidates(
         self,
@@ -91,6 +108,8 @@ class Recorder:
         self._unsaved.update({trial.index: trial for trial in changed})
         self._unsaved_data.update(data)
         saved, saved_data = list(self._unsaved.values()), dict(self._unsaved_data)
+        ended = [trial for trial in saved if trial.status.is_terminal]
+        evaluated = evaluation_rows(ended, self.evaluation_ids(experiment))
 
         def write(connection: Connection) -> trials.Ids:
             self._note_changes(connection, saved)
@@ -103,16 +122,16 @@ class Recorder:
                 strategy_runs=strategy_runs,
             )
             experiment_id = self.record.experiment_id
-            ended = [trial for trial in saved if trial.status.is_terminal]
             trials.write_data(connection, experiment_id, saved_data)
             observations.write_observations(
-                connection, experiment_id, _observations(ended, saved_data)
+                connection, experiment_id, observation_rows(ended, saved_data)
             )
-            observations.write_artifacts(connection, experiment_id, self._artifacts(ended))
+            observations.write_artifacts(
+                connection, experiment_id, artifact_rows(ended, self.store.files)
+            )
+            evaluations.write_evaluations(connection, experiment_id, evaluated)
             attempts.close_attempts(
-                connection,
-                experiment_id,
-                {t.index: (t.status.name.lower(), t.status_reason) for t in ended},
+                connection, experiment_id, {trial.index: how_it_ended(trial) for trial in ended}
             )
             return assign
 
@@ -120,6 +139,12 @@ class Recorder:
         self._unsaved.clear()
         self._unsaved_data.clear()
         return saved
+
+    def evaluation_ids(self, experiment: Experiment) -> EvaluationIds:
+        """The names of the evaluations of the experiment's runner."""
+        if self._evaluation_ids is None or self._evaluation_ids.runner is not experiment.runner:
+            self._evaluation_ids = EvaluationIds(experiment.runner)
+        return self._evaluation_ids
 
     def take_up_attempts(
         self, running: Sequence[int], waiting: Sequence[int], slices: Mapping[int, int]
@@ -201,65 +226,9 @@ class Recorder:
             connection,
             campaign_id=self.record.id,
             experiment_id=self.record.experiment_id,
-            after={trial.index: (trial.status.name, trial.status_reason) for trial in changed},
-            retried={trial.index: _lost(trial) for trial in changed},
+            after={
+                trial.index: (trial.status.name, trial.status_reason or cached_from(trial))
+                for trial in changed
+            },
+            retried={trial.index: lost_attempts(trial) for trial in changed},
         )
-
-    def _artifacts(self, ended: Sequence[BaseTrial]) -> list[ArtifactAddress]:
-        files = self.store.files
-        return [
-            # A runner keeps an arm's arrays in one npz archive.
-            ArtifactAddress(trial.index, arm, name, sha256, _size(files, sha256), "npz")
-            for trial in ended
-            for arm, outcome in arm_outcomes(trial).items()
-            for name, sha256 in outcome.get("artifacts", {}).items()
-        ]
-
-
-def arm_outcomes(trial: BaseTrial) -> dict[str, Any]:
-    """The outcomes that our runners put into the trial's metadata, by arm; else empty."""
-    recorded = trial.run_metadata.get("ax_jax")
-    return recorded.get("arms", {}) if isinstance(recorded, dict) else {}
-
-
-def _lost(trial: BaseTrial) -> list[str]:
-    """The sentences on attempts that the runner itself has repeated."""
-    found = (outcome.get("lost", ()) for outcome in arm_outcomes(trial).values())
-    # The arms of a trial run together, so that they share their lost attempts.
-    return list(max(found, key=len, default=()))
-
-
-def _observations(ended: Sequence[BaseTrial], data: TrialData) -> list[Observation]:
-    rows: list[Observation] = []
-    for trial in ended:
-        outcomes = arm_outcomes(trial)
-        for arm, outcome in outcomes.items():
-            for name, (mean, sem) in outcome.get("outputs", {}).items():
-                rows.append(Observation(trial.index, arm, name, mean, sem, outcome["status"]))
-        if outcomes:
-            continue
-        # A runner that is not ours: what its metrics fetched is the record.
-        for row in data.get(trial.index, ()):
-            name = from_identifier(row.metric_name)
-            rows.append(
-                Observation(
-                    trial.index,
-                    row.arm_name,
-                    name,
-                    _finite(row.mean),
-                    _finite(row.se),
-                    "completed",
-                    step=int(row.step or 0),
-                )
-            )
-    return rows
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if abs(value) < float("inf") else None
-
-
-def _size(files: FileStore | None, sha256: str) -> int:
-    path = None if files is None else files.path(sha256)
-    # A runner with a folder of its own keeps its files there.
-    return path.stat().st_size if path is not None and path.exists() else 0

@@ -21,6 +21,7 @@ from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.orchestration.orchestrator import Orchestrator
 from ax.orchestration.orchestrator_options import OrchestratorOptions, TrialType
 
+from ax_jax_runners.campaign.evaluation_cache import EvaluationCache
 from ax_jax_runners.campaign.generation_step import generation_step
 from ax_jax_runners.campaign.heartbeat import Heartbeat
 from ax_jax_runners.campaign.metadata import why_not_storable
@@ -49,6 +50,7 @@ class Scheduler(RecordingOrchestrator):
         options: Ax's options; None: batches of eight and no waiting.
         recorder: The writer of an experiment that a `Campaign` has registered already.
         seed: Seed of the model phase's random numbers.
+        cache: Whether an evaluation that the store has already is reused.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Scheduler(RecordingOrchestrator):
         options: OrchestratorOptions | None = None,
         recorder: Recorder | None = None,
         seed: int = 0,
+        cache: bool = True,
     ) -> None:
         self._stop_conditions = StopConditions()
         self._seed = seed
@@ -69,6 +72,9 @@ class Scheduler(RecordingOrchestrator):
         )
         if store is not None and recorder is None:
             self._recorder = register(store, experiment, generation_strategy)
+        self._cache = None
+        if cache and self._recorder is not None:
+            self._cache = EvaluationCache(self._recorder.store)
 
     @classmethod
     def from_stored_experiment(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -191,6 +197,8 @@ class Scheduler(RecordingOrchestrator):
     ) -> dict[int, dict[str, Any]]:
         """Evaluate once. Ax would evaluate again when saving fails; here only the save repeats."""
         waiting = [*existing_trials, *new_trials]
+        if self._cache is not None and self._recorder is not None:
+            self._cache.recall(self._recorder.evaluation_ids(self.experiment), waiting)
         try:
             metadata = self.runner.run_multiple(trials=waiting)
         except AxJaxError:

@@ -17,7 +17,9 @@ from ax.core.trial_status import TrialStatus
 from ax_jax_runners.files import FileStore
 from ax_jax_runners.runners.binding import raise_unbound
 from ax_jax_runners.runners.execution import ArmRequest, Execution, FrozenArms, TrialKey
+from ax_jax_runners.runners.execution.protocol import ArmKey
 from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes, encode_outcomes
+from ax_jax_runners.runners.recalling import Recalling
 from ax_jax_runners.runners.sentences import bounded
 from ax_jax_runners.runners.stored import StorableRunner
 from ax_jax_runners.tasks import Task, UnboundTask
@@ -42,7 +44,7 @@ class TaskRunner(StorableRunner):
         directory: Folder where arrays are kept, as text; None keeps none.
     """
 
-    __slots__ = ("_execution", "_experiments")
+    __slots__ = ("_execution", "_experiments", "_known")
 
     computes_while_running: ClassVar[bool] = True
     """Whether a running trial occupies a process, which it may take down."""
@@ -54,6 +56,7 @@ class TaskRunner(StorableRunner):
         super()._start_afresh(task)
         self._execution: Execution | None = None
         self._experiments: dict[int, tuple[weakref.ref[Experiment], int]] = {}
+        self._known: dict[ArmKey, ArmOutcome] = {}
 
     @abstractmethod
     def start_execution(self, task: Task) -> Execution:
@@ -96,13 +99,24 @@ class TaskRunner(StorableRunner):
             TaskChanged: The given task computes something else than the stored one.
         """
         trials = list(trials)
-        found = self.execution.submit([r for trial in trials for r in self._requests(trial)])
+        recalling = Recalling(self.execution, self._known)
+        found = recalling.submit([r for trial in trials for r in self._requests(trial)])
         metadata = {}
         for trial in trials:
             key = self._key(trial)
             outcomes = {arm.name: found[key, arm.name] for arm in trial.arms}
             metadata[trial.index] = encode_outcomes(outcomes)
         return metadata
+
+    def recall(self, trial: BaseTrial, outcomes: Mapping[str, ArmOutcome]) -> None:
+        """Take outcomes of arms that are known already; the next run of the trial gives them.
+
+        Args:
+            trial: The trial that is about to be run.
+            outcomes: Final outcomes by the names of its arms.
+        """
+        key = self._key(trial)
+        self._known.update({(key, name): outcome for name, outcome in outcomes.items()})
 
     def poll_trial_status(self, trials: Iterable[BaseTrial]) -> dict[TrialStatus, set[int]]:
         """Return the status of trials that are not terminal, and record what is new of them.

@@ -37,6 +37,8 @@ class ArmOutcome:
         curves: Points (step, mean, standard error or None) of each output in the order of steps;
             empty where an arm was done after its first slice.
         lost: A sentence for every attempt that ended without a result and was repeated.
+        is_cut: Whether it was completed, from outside, before its task was done.
+        cached: Where the outcome was taken from instead of being computed, in words; else None.
     """
 
     status: Status
@@ -46,6 +48,8 @@ class ArmOutcome:
     failure: str | None = None
     curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
+    is_cut: bool = False
+    cached: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -106,7 +110,7 @@ class ArmOutcome:
 
     def completed(self) -> ArmOutcome:
         """Return the outcome of an arm that ends with what it has."""
-        return replace(self, status="completed") if self.status == "running" else self
+        return self if self.is_final else replace(self, status="completed", is_cut=True)
 
     def given_up(self, sentence: str) -> ArmOutcome:
         """Return the outcome of an arm from which nothing more is expected; a final one stays."""
@@ -134,6 +138,10 @@ class ArmOutcome:
             }
         if self.lost:
             record["lost"] = list(self.lost)
+        if self.is_cut:
+            record["is_cut"] = True
+        if self.cached is not None:
+            record["cached"] = self.cached
         return record
 
     @classmethod
@@ -150,6 +158,8 @@ class ArmOutcome:
                 for name, points in record.get("curves", {}).items()
             },
             tuple(record.get("lost", ())),
+            record.get("is_cut", False),
+            record.get("cached"),
         )
 
 

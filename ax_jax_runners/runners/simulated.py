@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
 import pandas as pd
@@ -14,7 +14,8 @@ from ax.utils.common.serialization import TClassDecoderRegistry, TDecoderRegistr
 
 from ax_jax_runners.runners.base import TaskRunner, judge
 from ax_jax_runners.runners.execution import Execution, InProcessExecution
-from ax_jax_runners.runners.outcome import decode_outcomes
+from ax_jax_runners.runners.outcome import ArmOutcome, decode_outcomes
+from ax_jax_runners.runners.recalling import Recalling
 from ax_jax_runners.runners.simulation import (
     FUNCTIONS,
     FunctionResolver,
@@ -123,6 +124,13 @@ class SimulatedBackendJaxRunner(TaskRunner):
         for experiment, group in _by_experiment(trials):
             found |= self._submit(self._simulation(experiment), group)
         return found
+
+    def recall(self, trial: BaseTrial, outcomes: Mapping[str, ArmOutcome]) -> None:
+        """Take outcomes that are known already, of arms that are done after one slice.
+
+        What a long arm shows at each event of the cluster is not in its final outcome.
+        """
+        super().recall(trial, {name: o for name, o in outcomes.items() if not o.curves})
 
     def poll_trial_status(self, trials: Iterable[BaseTrial]) -> dict[TrialStatus, set[int]]:
         """Let virtual time pass up to the next event, and record what is new of these trials.
@@ -234,7 +242,7 @@ class SimulatedBackendJaxRunner(TaskRunner):
         """Run trials to their end; unless ``afresh``, arms with a recorded result keep it."""
         known = {} if afresh else {self._key(t): decode_outcomes(t.run_metadata) for t in trials}
         requests = [request for trial in trials for request in self._requests(trial)]
-        found = compute(self.execution, requests, known)
+        found = compute(Recalling(self.execution, self._known), requests, known)
         return {trial.index: found[self._key(trial)] for trial in trials}
 
     def _poll(self, simulation: Simulation, live: Sequence[BaseTrial]) -> None:

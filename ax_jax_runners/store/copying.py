@@ -24,7 +24,7 @@ Ids = dict[str, dict[int, int]]
 
 _EXPERIMENT = "experiment_v2"
 _ARTIFACT = "artifact"
-_BY_EXPERIMENT = (tables.observation, tables.artifact, tables.attempt)
+_BY_EXPERIMENT = (tables.observation, tables.artifact, tables.evaluation, tables.attempt)
 _IDS_PER_QUERY = 500
 
 

@@ -73,16 +73,20 @@ def _make_exact(
     experiment: Experiment, observations: Sequence[Any], output_of: Callable[[str], str]
 ) -> None:
     """Put the exact means and sems into the experiment's data."""
-    exact = {
+    exact: dict[tuple[int, str, str, int | None], tuple[float, Any]] = {
         (row.trial_index, row.arm_name, row.metric, row.step): (row.value, row.sem)
         for row in observations
         if row.value is not None and row.member == 0 and row.window == ""
-    } | _curve_points(experiment)
+    }
+    exact |= _recorded_points(experiment)
     rows = []
     for row in sorted(experiment.data._data_rows, key=lambda row: row.trial_index):
         # A trial with curves and single values has NaN for the step of the latter.
         step = None if row.step is None or math.isnan(row.step) else row.step
-        key = (row.trial_index, row.arm_name, output_of(row.metric_name), int(step or 0))
+        place = (row.trial_index, row.arm_name, output_of(row.metric_name))
+        key = (*place, None if step is None else int(step))
+        if key not in exact:
+            key = (*place, int(step or 0))
         mean, sem = exact.get(key, (row.mean, row.se))
         if key in exact or step is not row.step:
             row = DataRow(
@@ -102,14 +106,17 @@ def _make_exact(
         experiment.data = Data(data_rows=rows)
 
 
-def _curve_points(experiment: Experiment) -> dict[tuple[int, str, str, int], tuple[float, Any]]:
-    """Mean and sem by trial, arm, output and step, from what runners recorded of long trials."""
-    points = {}
+def _recorded_points(
+    experiment: Experiment,
+) -> dict[tuple[int, str, str, int | None], tuple[float, Any]]:
+    """Mean and sem by trial, arm, output and step (None: the last), as runners recorded them."""
+    points: dict[tuple[int, str, str, int | None], tuple[float, Any]] = {}
     for index, trial in experiment.trials.items():
         record = trial.run_metadata.get("ax_jax")
         arms = record.get("arms") if isinstance(record, dict) else None
         for name, arm in arms.items() if isinstance(arms, dict) else ():
             for output, (mean, sem) in arm.get("outputs", {}).items():
+                points[index, name, output, None] = mean, sem
                 points[index, name, output, arm.get("step", 0)] = mean, sem
             for output, curve in arm.get("curves", {}).items():
                 points.update({(index, name, output, step): (m, s) for step, m, s in curve})

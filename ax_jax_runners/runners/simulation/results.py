@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ax_jax_runners.runners.execution import ArmRequest, Execution, TrialKey
 from ax_jax_runners.runners.outcome import ArmOutcome
+from ax_jax_runners.runners.recalling import Recalling
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class HiddenResults:
 
 
 def compute(
-    execution: Execution,
+    execution: Execution | Recalling,
     requests: Iterable[ArmRequest],
     known: Mapping[TrialKey, Mapping[str, ArmOutcome]],
 ) -> dict[TrialKey, HiddenResults]:
