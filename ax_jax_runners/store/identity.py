@@ -236,4 +236,5 @@ def _below(at: str, key: object) -> str:
 
 
 def _place(at: str) -> str:
-    return f"Setting {at!r}" if at else "The specification"
+    within = at.removeprefix("settings").removeprefix(".")
+    return f"Setting {within!r}" if within else "The specification"
