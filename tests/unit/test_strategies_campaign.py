@@ -59,7 +59,9 @@ def test_memory_and_strength_are_searched_on_their_own_scales(task):
     assert hourly.space.parameters[0].bijector == MemoryDecay(2880.0)
 
 
-@pytest.mark.parametrize(("assets", "dimension"), [(4, 8), (20, 40)])
+@pytest.mark.parametrize(
+    ("assets", "dimension"), [(4, 8), pytest.param(20, 40, marks=pytest.mark.slow)]
+)
 def test_every_asset_may_have_parameters_of_its_own(assets, dimension):
     task = problems.build("momentum-pool", assets=assets, per_asset=True, days=60)
     assert task.space.dimension == dimension
@@ -94,10 +96,11 @@ def test_own_prices_are_read_from_a_file(tmp_path):
     prices = problems.build("momentum-pool", **SMALL).evaluator.fn.market.prices
     path = tmp_path / "prices.csv"
     path.write_text("a,b,c\n" + "\n".join(",".join(map(repr, row)) for row in prices.tolist()))
-    own = problems.build("momentum-pool", market=str(path), assets=["a", "b", "c"], measures=[])
-    arm = {"memory_days": 30.0, "k_per_day": 1.0}
-    drawn = problems.build("momentum-pool", days=240, measures=[])
-    assert evaluated(own, arm)[0] == pytest.approx(evaluated(drawn, arm)[0], rel=1e-12)
+    own = problems.build("momentum-pool", market=str(path), assets=["c", "a"], days_per_year=252)
+    market = own.evaluator.fn.market
+    assert (market.assets, market.days_per_year) == (("c", "a"), 252)
+    np.testing.assert_array_equal(market.prices, prices[:, [2, 0]])
+    assert own.evaluator.fn.windows.test == (192, 240)
 
 
 @pytest.mark.parametrize(
