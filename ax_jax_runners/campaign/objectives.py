@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,16 @@ def read_goals(objective: str, outcome_constraints: Sequence[str], outputs: Sequ
     for text, constraint in zip(outcome_constraints, constraints, strict=True):
         _check_against_objectives(text, constraint, objective, forms)
     return Goals(forms, constraints)
+
+
+def constrained_further(goals: Goals, conditions: Sequence[str], outputs: Sequence[str]) -> Goals:
+    """The same goals with more constraints, which may be on the objective too.
+
+    Raises:
+        ConfigurationError: A condition that cannot be read, or names no output.
+    """
+    added = tuple(_read_constraint(text, outputs) for text in conditions)
+    return replace(goals, constraints=(*goals.constraints, *added))
 
 
 def ax_optimization_config(goals: Goals) -> OptimizationConfig:

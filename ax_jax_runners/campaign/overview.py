@@ -6,14 +6,14 @@ It works while another process runs the campaign.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, column, func, select, table
 
 from ax_jax_runners.campaign.best import Best, best_among
-from ax_jax_runners.campaign.objectives import Goals, read_goals
+from ax_jax_runners.campaign.objectives import Goals, constrained_further, read_goals
 from ax_jax_runners.errors import NoFeasibleArm
 from ax_jax_runners.files.owner import Owner
 from ax_jax_runners.store import Store, attempts, campaigns, events, leases
@@ -90,16 +90,24 @@ def read_overviews(store: Store) -> list[Overview]:
         return [_overview(connection, found) for found in campaigns.list_campaigns(connection)]
 
 
-def read_best(store: Store, name: str) -> Best | tuple[Best, ...]:
+def read_best(
+    store: Store, name: str, *, subject_to: Sequence[str] = ()
+) -> Best | tuple[Best, ...]:
     """The best feasible arm of a campaign; the Pareto front for several objectives.
+
+    Args:
+        store: Where it is.
+        name: Its name.
+        subject_to: Linear inequalities of outputs that must hold beside the campaign's own.
 
     Raises:
         CampaignNotFound: There is no campaign of that name.
+        ConfigurationError: A condition that cannot be read, or names no output.
         NoFeasibleArm: No arm is complete, or none keeps the outcome constraints.
         StoreError: The database cannot be read.
     """
     with store.reading() as connection:
-        return _best(connection, campaigns.load_campaign(connection, name))
+        return _best(connection, campaigns.load_campaign(connection, name), subject_to)
 
 
 def state_of(record: CampaignRecord, owner: Owner | None) -> str:
@@ -183,8 +191,11 @@ def _goals(record: CampaignRecord) -> Goals:
     return read_goals(stored["objective"], stored["outcome_constraints"], stored["outputs"])
 
 
-def _best(connection: Connection, record: CampaignRecord) -> Best | tuple[Best, ...]:
+def _best(
+    connection: Connection, record: CampaignRecord, subject_to: Sequence[str] = ()
+) -> Best | tuple[Best, ...]:
     goals = _goals(record)
+    goals = constrained_further(goals, subject_to, record.configuration.get("outputs", ()))
     observed = _observed(connection, record.experiment_id, goals)
     best = best_among(observed, goals, name=record.name)
     chosen = _with_parameters(

@@ -110,7 +110,7 @@ for _name, _function, _example in (
     ("stop", stop.stop, "ax-jax stop ring-slot --wait 60"),
     ("status", status.status, "ax-jax status ring-slot --json"),
     ("log", log.log, "ax-jax log ring-slot --follow"),
-    ("best", best.best, "ax-jax best ring-slot"),
+    ("best", best.best, "ax-jax best momentum-pool --subject-to 'validation >= 0'"),
     ("export", export.export, "ax-jax export ring-slot --to trials.parquet"),
     ("report", report.report, "ax-jax report ring-slot --to ring-slot.html"),
     ("copy", copying.copy, "ax-jax copy ring-slot --to postgresql://me@host/campaigns"),

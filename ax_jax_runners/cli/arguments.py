@@ -43,6 +43,12 @@ TakeOver = Annotated[
         help="Take the campaign from another live process, which then writes nothing more.",
     ),
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache", help="Evaluate also what the store has already, of any of its campaigns."
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="Show on stderr what the run does beside its trials."),

@@ -12,6 +12,7 @@ from ax_jax_runners.cli.arguments import (
     Artifacts,
     AsJson,
     Name,
+    NoCache,
     Report,
     TakeOver,
     Trials,
@@ -56,6 +57,7 @@ def resume(
         ),
     ] = False,
     take_over: TakeOver = False,
+    no_cache: NoCache = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -101,6 +103,7 @@ def resume(
         campaign,
         trials=trials,
         take_over=take_over,
+        cache=not no_cache,
         report=report,
         as_json=as_json,
         again=shlex.join(again),

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ax_jax_runners.cli.arguments import Artifacts, AsJson, Report, TakeOver, Trials, Verbose
+from ax_jax_runners.cli.arguments import (
+    Artifacts,
+    AsJson,
+    NoCache,
+    Report,
+    TakeOver,
+    Trials,
+    Verbose,
+)
 from ax_jax_runners.cli.logs import show_log
 from ax_jax_runners.cli.quiet import silence_ax
 from ax_jax_runners.cli.running import check_report, run_to_total
@@ -24,6 +32,7 @@ def run(
     artifacts: Artifacts = None,
     report: Report = None,
     take_over: TakeOver = False,
+    no_cache: NoCache = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +58,7 @@ def run(
         campaign,
         trials=trials,
         take_over=take_over,
+        cache=not no_cache,
         report=report,
         as_json=as_json,
         again=shlex.join(again),

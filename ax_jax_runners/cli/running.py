@@ -41,6 +41,7 @@ def run_to_total(
     *,
     trials: int | None,
     take_over: bool,
+    cache: bool,
     report: str | None,
     as_json: bool,
     again: str,
@@ -51,6 +52,7 @@ def run_to_total(
         campaign: The open campaign.
         trials: The total; None: the stored one.
         take_over: Whether to displace another live process.
+        cache: Whether to take results that the store has already.
         report: Where to write the HTML report afterwards.
         as_json: Whether to print JSON.
         again: The command that goes on after an interruption.
@@ -58,7 +60,7 @@ def run_to_total(
     before = campaign.trials_begun
     interrupted = False
     try:
-        campaign.run(trials, take_over=take_over)
+        campaign.run(trials, take_over=take_over, cache=cache)
         interrupted = campaign.was_interrupted
     except KeyboardInterrupt:
         interrupted = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
 from ax_jax_runners import (
     Campaign,
@@ -28,6 +30,7 @@ from ax_jax_runners import (
     SyntheticJaxRunner,
 )
 from ax_jax_runners.campaign.outcome_rows import arm_outcomes
+from ax_jax_runners.cli.app import app
 from ax_jax_runners.runners import TaskRunner
 from ax_jax_runners.store import events
 from ax_jax_runners.store.copying import copy_campaign
@@ -361,3 +364,36 @@ def test_random_walks_are_reused_with_their_states(store: Store) -> None:
     completed = first.to_frame()["trial_status"] == "COMPLETED"
     assert [source is not None for source in sources(again)] == completed.tolist()
     assert completed.any()
+
+
+def test_the_command_line_reuses_unless_told_not_to(tmp_path: Path, store: Store) -> None:
+    def told(*arguments: str) -> Any:
+        result = CliRunner().invoke(app, [*arguments, "--store", store.url, "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    for name in ("first", "again", "afresh"):
+        lines = [f'name = "{name}"', 'task = "branin"', "trials = 4", 'generation = "sobol"']
+        (tmp_path / f"{name}.toml").write_text("\n".join(lines))
+    for name, options in (("first", ()), ("again", ()), ("afresh", ("--no-cache",))):
+        told("run", str(tmp_path / f"{name}.toml"), *options)
+    with store.reading() as connection:
+        found = connection.execute(select(evaluation.c.cached_from).order_by(evaluation.c.id)).all()
+    assert [row.cached_from is not None for row in found] == [False] * 4 + [True] * 4 + [False] * 4
+    told("resume", "again", "--trials", "6", "--no-cache")
+    told("resume", "afresh", "--trials", "6")
+    with store.reading() as connection:
+        found = connection.execute(select(evaluation.c.cached_from).order_by(evaluation.c.id)).all()
+    assert [row.cached_from is not None for row in found[12:]] == [False, False, True, True]
+
+
+def test_the_command_line_takes_further_conditions(store: Store) -> None:
+    campaign = run(store, "first")
+    frame = campaign.to_frame()
+    middle = float(frame["y"].median())
+    asked = ["best", "first", "--store", store.url, "--json", "--subject-to"]
+    result = CliRunner().invoke(app, [*asked, f"y >= {middle!r}"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["outputs"]["y"] == frame["y"][frame["y"] >= middle].min()
+    assert CliRunner().invoke(app, [*asked, "z >= 0"]).exit_code == 2
+    assert CliRunner().invoke(app, [*asked, "y >= 1000"]).exit_code == 1
