@@ -105,6 +105,8 @@ class OptimiserConfiguration:
         batch_size: Rows in a step.
         epochs: Passes through the training rows, at most.
         weight_decay: 0 for plain Adam.
+        average_decay: What a step leaves of the running mean of the weights, which is what is
+            scored and kept; 0: the last weights are.
         gradient_clip_norm: Largest global norm of a gradient; None: any.
         cosine: Whether the rate falls along a cosine after the warm-up; else it stays.
         warmup_fraction: Share of the schedule in which the rate rises linearly.
@@ -119,6 +121,7 @@ class OptimiserConfiguration:
     batch_size: int = 128
     epochs: int = 200
     weight_decay: float = 0.0
+    average_decay: float = 0.0
     gradient_clip_norm: float | None = 1.0
     cosine: bool = True
     warmup_fraction: float = 0.02
@@ -136,6 +139,11 @@ class OptimiserConfiguration:
             at_least=("weight_decay", "warmup_epochs", "min_learning_rate", "min_delta"),
         )
         _check_share("warmup_fraction", self.warmup_fraction)
+        _check_share("average_decay", self.average_decay)
+        if self.average_decay == 1:
+            raise ConfigurationError(
+                "average_decay is 1, with which the mean never changes; give a number below 1."
+            )
         _check_flag("cosine", self.cosine)
         if self.patience is not None:
             _check_whole(self, {"patience": 1})

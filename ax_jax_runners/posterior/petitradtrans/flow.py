@@ -202,6 +202,7 @@ class ConditionalFlowPosterior(FlowPosterior):
                 epochs=num_epochs,
                 weight_decay=weight_decay,
                 gradient_clip_norm=gradient_clip_norm,
+                average_decay=0.0,
                 cosine=use_cosine_schedule,
                 warmup_fraction=warmup_fraction,
                 warmup_epochs=warmup_epochs,

@@ -78,13 +78,17 @@ class FlowMatchingPosterior(FlowMatching):
             parameter_space=parameter_space,
             prior=prior,
             field=FlowMatchingConfiguration(
-                width=hidden_dim, layers=num_velocity_layers, integration_steps=integration_steps
+                width=hidden_dim,
+                layers=num_velocity_layers,
+                integration_steps=integration_steps,
+                time_exponent=0.0,
             ),
             encoder=EncoderConfiguration(embedding_dim=embedding_dim, hidden_dim=hidden_dim),
             optimiser=OptimiserConfiguration(
                 learning_rate=learning_rate,
                 batch_size=batch_size,
                 epochs=num_epochs,
+                average_decay=0.0,
                 cosine=False,
                 patience=early_stopping_patience,
                 min_delta=early_stopping_min_delta,

@@ -15,6 +15,7 @@ from jax import Array
 
 from ax_jax_runners.posterior.encoders import add_observation_noise
 from ax_jax_runners.posterior.objectives.protocol import Objective
+from ax_jax_runners.posterior.training.averaging import Averaged, blend, evaluated
 from ax_jax_runners.posterior.training.optimiser import first_moments, step
 from ax_jax_runners.posterior.training.rows import Rows
 from ax_jax_runners.posterior.training.schedule import learning_rate
@@ -42,11 +43,13 @@ class Plan:
         batch_size: Rows in a step.
         observation_noise: Whether there is noise on the observations.
         parameter_noise: Whether there is noise on the parameters.
+        averaging: Whether a running mean of the weights is kept.
     """
 
     batch_size: int
     observation_noise: bool = False
     parameter_noise: bool = False
+    averaging: bool = False
 
 
 class EpochRecord(NamedTuple):
@@ -116,8 +119,12 @@ class TrainingProgram:
 
     @functools.cached_property
     def first_moments(self) -> Any:
-        """Compiled: weights -> Adam's state, both with the arm axis."""
-        return jax.jit(jax.vmap(first_moments))
+        """Compiled: weights -> the optimiser's state, both with the arm axis."""
+        return jax.jit(jax.vmap(self._first_moments))
+
+    def _first_moments(self, trainable: Any) -> Any:
+        moments = first_moments(trainable)
+        return Averaged(moments, trainable) if self.plan.averaging else moments
 
     def _epoch(
         self,
@@ -152,7 +159,13 @@ class TrainingProgram:
                 weights, fixed, picked, count, keys, scales, typical
             )
             rate = learning_rate(number + at / steps, scales)
-            weights, state, norm, taken = step(weights, state, gradient, rate, scales)
+            own = state.moments if isinstance(state, Averaged) else state
+            weights, own, norm, taken = step(weights, own, gradient, rate, scales)
+            if isinstance(state, Averaged):
+                decay = scales["average_decay"]
+                state = Averaged(own, blend(state.average, weights, own.count, decay))
+            else:
+                state = own
             told = jnp.where(taken, loss * count.sum(), 0.0), jnp.where(taken, norm, 0.0), taken
             return (weights, state), (told, rate)
 
@@ -161,7 +174,7 @@ class TrainingProgram:
             advance, (trainable, moments), (index, counts, numbers)
         )
         loss, score, closure = self._validate(
-            trainable, fixed, validation, jax.random.fold_in(key, _VALIDATION)
+            evaluated(trainable, moments), fixed, validation, jax.random.fold_in(key, _VALIDATION)
         )
         worked = jnp.maximum(taken.sum(), 1)
         counted = jnp.maximum(jnp.where(taken, counts.sum(axis=1), 0.0).sum(), 1.0)

@@ -25,6 +25,7 @@ def scales_of(
         {
             **schedule_scales(optimiser),
             "weight_decay": optimiser.weight_decay,
+            "average_decay": optimiser.average_decay,
             "gradient_clip_norm": (
                 math.inf if optimiser.gradient_clip_norm is None else optimiser.gradient_clip_norm
             ),

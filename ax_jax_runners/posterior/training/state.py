@@ -20,8 +20,9 @@ class TrainingState:
     Attributes:
         trainable: Weights, a pytree of float32 (A, ...).
         fixed: Arrays of the model that are not trained.
-        moments: Adam's state.
-        best: Weights of the best sound epoch; those of the beginning until there is one.
+        moments: Adam's state, `Averaged` where weights are averaged.
+        best: Weights, or their mean, of the best sound epoch; those of the beginning until there
+            is one.
         key: (A, 2) uint32, data of the arms' keys.
         epoch: (A,) int32, epochs done.
         best_epoch: (A,) int32, 0 until an epoch is kept.

@@ -18,6 +18,7 @@ from ax_jax_runners.posterior.configuration import (
     StabilityConfiguration,
 )
 from ax_jax_runners.posterior.objectives.protocol import Objective
+from ax_jax_runners.posterior.training.averaging import evaluated
 from ax_jax_runners.posterior.training.history import COLUMNS, Ending
 from ax_jax_runners.posterior.training.program import (
     EpochRecord,
@@ -36,7 +37,7 @@ class Settings:
     """The numbers of one arm's training.
 
     Attributes:
-        optimiser: Of arms that train together, with one batch size.
+        optimiser: Of arms that train together, with one batch size, averaging all or none.
         regularisation: Of arms that train together, with noise all or none.
         stability: When an epoch may be kept.
     """
@@ -52,6 +53,7 @@ class Settings:
             self.optimiser.batch_size,
             observation_noise=self.regularisation.observation_noise > 0,
             parameter_noise=self.regularisation.parameter_noise > 0,
+            averaging=self.optimiser.average_decay > 0,
         )
 
 
@@ -125,7 +127,7 @@ class Trainer:
             )
             trainable = _chosen(going, trainable, state.trainable)
             moments = _chosen(going, moments, state.moments)
-            best = _chosen(going & better, trainable, state.best)
+            best = _chosen(going & better, evaluated(trainable, moments), state.best)
         return self._after(state, rows, going, better, trainable, moments, best)
 
     def _after(
