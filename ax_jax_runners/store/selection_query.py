@@ -222,15 +222,22 @@ def _holds(experiment_id: int, row: Any, condition: Condition) -> list[ColumnEle
 def _last_checkpoint(experiment_id: int) -> CTE:
     """Select the first member at the last step of the last trial."""
     row, other = observation.alias(), observation.alias()
+    # One seek for each trial and arm, where DISTINCT and ORDER BY would read every row.
+    of_experiment = row.c.experiment_id == experiment_id
+    newest = select(func.max(row.c.trial_index).label("trial_index")).where(of_experiment)
+    trials = newest.cte("trials", recursive=True)
+    before = select(func.max(row.c.trial_index)).where(
+        of_experiment, row.c.trial_index < trials.c.trial_index
+    )
+    trials = trials.union_all(
+        select(before.correlate(trials).scalar_subquery()).where(trials.c.trial_index.is_not(None))
+    )
     last_trial = (
-        select(row.c.trial_index)
-        .where(row.c.experiment_id == experiment_id, *_regarded(experiment_id, row.c.trial_index))
-        .order_by(row.c.trial_index.desc())
-        .limit(1)
+        select(func.max(trials.c.trial_index))
+        .where(*_regarded(experiment_id, trials.c.trial_index))
         .scalar_subquery()
     )
     here = (other.c.experiment_id == experiment_id, other.c.trial_index == last_trial)
-    # One seek for each arm; DISTINCT would read every row of the trial.
     arms = (
         select(func.min(other.c.arm_name).label("arm_name"))
         .where(*here)

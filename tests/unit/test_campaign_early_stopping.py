@@ -177,7 +177,8 @@ def test_a_rule_may_come_later(store):
 
 
 def test_a_threshold_that_nothing_reaches_stops_all(store):
-    campaign = campaign_in(store, "hopeless", HOPELESS, trials=4).run(progress=False)
+    campaign = campaign_in(store, "hopeless", HOPELESS, trials=4)
+    campaign.run(cache=False, progress=False)
     assert {outcome(trial)["step"] for trial in stopped_trials(campaign)} == {10}
     assert "metric threshold -1.0" in stopped_trials(campaign)[0].status_reason
     with pytest.raises(NoFeasibleArm):
