@@ -6,6 +6,10 @@ import math
 from dataclasses import dataclass
 
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.posterior.configuration import OptimiserConfiguration
+
+#: Like the field's defaults chosen by a campaign on two moons with 10,000 simulations.
+OPTIMISER = OptimiserConfiguration(batch_size=64, weight_decay=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +26,8 @@ class FlowMatchingConfiguration:
 
     width: int = 128
     layers: int = 4
-    integration_steps: int = 32
-    time_exponent: float = 0.0
+    integration_steps: int = 64
+    time_exponent: float = 2.0
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "integration_steps"):

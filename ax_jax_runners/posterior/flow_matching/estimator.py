@@ -19,7 +19,10 @@ from ax_jax_runners.posterior.configuration import (
     RegularisationConfiguration,
 )
 from ax_jax_runners.posterior.encoders import ObservationSchema
-from ax_jax_runners.posterior.flow_matching.configuration import FlowMatchingConfiguration
+from ax_jax_runners.posterior.flow_matching.configuration import (
+    OPTIMISER,
+    FlowMatchingConfiguration,
+)
 from ax_jax_runners.posterior.flow_matching.model import FlowMatchingRecipe
 from ax_jax_runners.posterior.flow_matching.objective import VelocityRegression
 from ax_jax_runners.posterior.persistence import prior_of
@@ -65,7 +68,7 @@ class FlowMatching(AmortisedEstimator):
             prior: Of the parameters; None: the data set's own.
             field: The velocity field.
             encoder: The network in front of it.
-            optimiser: How it is trained.
+            optimiser: How it is trained; None: in smaller batches than a flow.
             regularisation: Noise that training adds; penalties on splines and heads play no part.
             checkpoint: Where training is saved.
             diagnostics: Where pictures of it go.
@@ -83,7 +86,7 @@ class FlowMatching(AmortisedEstimator):
             task_metadata,
             prior=prior,
             settings=Settings(
-                optimiser or OptimiserConfiguration(),
+                optimiser or OPTIMISER,
                 regularisation or RegularisationConfiguration(),
             ),
             checkpoint=checkpoint,
