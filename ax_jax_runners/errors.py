@@ -15,6 +15,13 @@ class ParameterError(AxJaxError, ValueError):
     """A parameter, prior, bound or constraint that cannot be used."""
 
 
+class MissingParameter(ParameterError, KeyError):
+    """A parameter or initial value that is needed and was not given."""
+
+    # A KeyError shows its argument quoted, as if it were a key.
+    __str__ = Exception.__str__
+
+
 class EvaluationError(AxJaxError):
     """A simulator or one of its outputs that cannot be evaluated."""
 
@@ -51,8 +58,20 @@ class ConfigurationError(AxJaxError, ValueError):
     """A campaign file, option or argument that cannot be used."""
 
 
+class InvalidFingerprint(ConfigurationError, AssertionError):
+    """The settings of a run that contradict each other."""
+
+
+class UnknownLoadMethod(ConfigurationError, NotImplementedError):
+    """A way to choose among stored results that does not exist."""
+
+
 class DataFileError(AxJaxError, ValueError):
     """A measured file that is missing or cannot be read."""
+
+
+class DataFileMissing(DataFileError, FileNotFoundError):
+    """A file of results that is not there."""
 
 
 class StoreError(AxJaxError):

@@ -19,6 +19,7 @@ from ax.orchestration.orchestrator import FailureRateExceededError
 from ax_jax_runners.campaign.attaching import Measured, attach_trial
 from ax_jax_runners.campaign.designs import attach_points
 from ax_jax_runners.campaign.founding import check_total, found_or_open, reopen, runner_for
+from ax_jax_runners.campaign.history import import_history
 from ax_jax_runners.campaign.interruption import interruptible
 from ax_jax_runners.campaign.loading import open_client
 from ax_jax_runners.campaign.objectives import Goals
@@ -245,6 +246,27 @@ class Campaign:
             recorder.save_trials(self.experiment, trials, {})
         return tuple(trial.index for trial in trials)
 
+    def import_history(self, path: str | Path) -> int:
+        """Store the checkpoints of a run of quantammsim, so that `select` chooses among them, too.
+
+        The file is the one that the original writes. Where the run was begun again, the later
+        rows count. Numbers become the metrics ``objective``, ``train_objective`` and
+        ``test_objective``; metrics of dictionaries keep their names, in the windows "train",
+        "test" and "continuous_test". Importing the file of a run again replaces what it was.
+
+        Args:
+            path: A file of results, see `strategies.load_manually`.
+
+        Returns:
+            The index under which `select` reports it: a negative one, for it is no trial.
+
+        Raises:
+            DataFileMissing: There is no such file.
+            DataFileError: It holds something else.
+        """
+        with self._live.writing() as recorder:
+            return import_history(recorder, path)
+
     def retry_failed(self, *, progress: bool | None = None) -> Self:
         """Run every failed trial again, under its own index."""
         with self._live.writing() as recorder:
@@ -279,7 +301,7 @@ class Campaign:
         Args:
             selection: What to choose; or a name such as "best_train_objective", see
                 `named_selection`. "best_objective" is by the campaign's own objective where no
-                output is called so.
+                output is called so; before any trial, by that of an imported history.
             metric: For a name: the metric to choose by, in windows "train" and "test".
             minimum: For a name with a least train or test objective: that value.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy import Connection
+from sqlalchemy import select as select_rows
+
 from ax_jax_runners.campaign.objectives import read_goals
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.store import Chosen, Selection, Store
 from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.store.named_selections import OBJECTIVE, named_selection
 from ax_jax_runners.store.selection_query import choose
+from ax_jax_runners.store.tables import observation
 
 
 def select(
@@ -28,8 +32,8 @@ def select(
         NoFeasibleArm: Nothing keeps the conditions, and the selection does not say what then.
     """
     if isinstance(selection, str):
-        named = named_selection(selection, metric=metric, minimum=minimum)
-        selection = _by_own_objective(named, record) if metric is None else named
+        selection = named_selection(selection, metric=metric, minimum=minimum)
+        own = selection if metric is not None else _by_own_objective(selection, record)
     elif not isinstance(selection, Selection):
         raise ConfigurationError(
             f"The selection is a {type(selection).__name__}; give a Selection or the name of one."
@@ -38,8 +42,23 @@ def select(
         raise ConfigurationError(
             "metric and minimum belong to the name of a selection; a Selection has its own."
         )
+    else:
+        own = selection
     with store.reading() as connection:
-        return choose(connection, record.experiment_id, selection)
+        if own is not selection and not _is_recorded(connection, record, own):
+            # The objective of an imported history, where there is one.
+            own = selection if _is_recorded(connection, record, selection) else own
+        return choose(connection, record.experiment_id, own)
+
+
+def _is_recorded(connection: Connection, record: CampaignRecord, selection: Selection) -> bool:
+    row = observation.c
+    found = select_rows(row.id).where(
+        row.experiment_id == record.experiment_id,
+        row.metric == selection.metric,
+        row.window == (selection.window or ""),
+    )
+    return connection.execute(found.limit(1)).first() is not None
 
 
 def _by_own_objective(selection: Selection, record: CampaignRecord) -> Selection:
