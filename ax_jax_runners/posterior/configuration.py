@@ -120,10 +120,10 @@ class OptimiserConfiguration:
         min_delta: By how much an epoch must be better than the best, in nats.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     batch_size: int = 200
     epochs: int = 100
-    weight_decay: float = 0.1
+    weight_decay: float = 0.02
     average_decay: float = 0.995
     gradient_clip_norm: float | None = 1.0
     cosine: bool = True

@@ -7,8 +7,7 @@ simulations in Lueckmann et al. (2021).
 
 With ``--choose`` an Ax campaign looks for the settings with which all problems together are learned
 best: other simulations, the validation loss alone, no observation of the measurement. Its best arm
-that is within a quarter of a nat of the exact loss where that is known is what the defaults were
-set to, in round numbers.
+is what the defaults were set to, in round numbers.
 
     python tests/benchmarks/posterior_quality.py [two-moons ...] [--estimator flow ...]
         [--seeds 3] [--observations 10] [--json figures.json]
@@ -54,9 +53,6 @@ GOALS = {
     ("gaussian-mixture", "flow"): (0.58, 0.615),
     ("slcp", "flow"): (0.87, 0.901),
 }
-#: Entropies of posteriors in nats, means over the prior; bounds of two moons left aside.
-EXACT = {"two_moons": -3.651, "gaussian_linear": -0.789}
-NEAR = 0.25
 #: Seeds of simulations to choose with, far from those of the measurement.
 CHOOSING = 1000
 #: The first seed of an observation.
@@ -205,10 +201,7 @@ def choose(names: list[str], kind: str, trials: int, store: str) -> None:
         trials=trials,
     )
     campaign.run()
-    frame = campaign.to_frame().dropna(subset="total").sort_values("total")
-    for output, exact in EXACT.items():
-        if output in frame:
-            frame = frame[frame[output] <= exact + NEAR]
+    frame = campaign.to_frame().sort_values("total")
     with pd.option_context("display.width", 200, "display.max_columns", None):
         CONSOLE.print(str(frame.head(10)))
 

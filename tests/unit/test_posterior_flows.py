@@ -200,14 +200,14 @@ def count(flow: ConditionalFlow) -> int:
 def test_sizes_of_a_configuration_are_those_of_its_networks():
     # One coordinate and the embedding go in, two hidden layers, 3 x 5 - 1 numbers come out.
     layer = (1 + EMBEDDING + 1) * 16 + (16 + 1) * 16 + (16 + 1) * 14
-    assert count(new_flow("spline", 2)) == 2 * layer
-    assert count(new_flow("spline", 2, layers=7)) == 7 * layer
-    assert count(new_flow("spline", 2, depth=3)) == 2 * (layer + (16 + 1) * 16)
-    assert count(new_flow("spline", 2, depth=0)) == 2 * (1 + EMBEDDING + 1) * 14
-    assert count(new_flow("spline", 2, width=8)) == 2 * ((5 + 9) * 8 + 9 * 14)
+    assert count(new_flow("spline", 2, base_affine=False)) == 2 * layer
+    assert count(new_flow("spline", 2, layers=7, base_affine=False)) == 7 * layer
+    assert count(new_flow("spline", 2, depth=3, base_affine=False)) == 2 * (layer + (16 + 1) * 16)
+    assert count(new_flow("spline", 2, depth=0, base_affine=False)) == 2 * (1 + EMBEDDING + 1) * 14
+    assert count(new_flow("spline", 2, width=8, base_affine=False)) == 2 * ((5 + 9) * 8 + 9 * 14)
     base = (EMBEDDING + 1) * 16 + (16 + 1) * 16 + (16 + 1) * 4
     assert count(new_flow("spline", 2, base_affine=True)) == 2 * layer + base
-    assert count(new_flow("affine", 2)) == 2 * (layer - (16 + 1) * 12)
+    assert count(new_flow("affine", 2, base_affine=False)) == 2 * (layer - (16 + 1) * 12)
 
 
 def test_what_a_flow_says_of_itself():

@@ -9,7 +9,7 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.posterior.configuration import OptimiserConfiguration
 
 #: Like the field's defaults chosen by a campaign on two moons with 10,000 simulations.
-OPTIMISER = OptimiserConfiguration(batch_size=64, weight_decay=0.02)
+OPTIMISER = OptimiserConfiguration(learning_rate=2e-3, batch_size=64, weight_decay=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
