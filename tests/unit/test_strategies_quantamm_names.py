@@ -41,7 +41,9 @@ SIGNATURES = {
     "inverse_squareplus_np": "y",
     "get_raw_value": "value",
     "get_log_amplitude": "amplitude memory_days",
-    "init_params_singleton": "initial_values_dict n_tokens n_subsidary_rules chunk_period log_for_k",
+    "init_params_singleton": (
+        "initial_values_dict n_tokens n_subsidary_rules chunk_period log_for_k"
+    ),
     "fill_in_missing_values_from_init_singleton": (
         "params initial_values_dict n_tokens n_subsidary_rules chunk_period log_for_k"
     ),
