@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select
 
 from ax_jax_runners.campaign.recorder import Recorder
+from ax_jax_runners.errors import DataFileError
 from ax_jax_runners.store import events
 from ax_jax_runners.store.observations import Observation, write_observations
 from ax_jax_runners.store.tables import observation
@@ -20,7 +21,6 @@ from ax_jax_runners.strategies.quantamm.fingerprints import get_run_location
 from ax_jax_runners.strategies.quantamm.result_files import (
     CONTINUOUS,
     CONTINUOUS_PREFIX,
-    OBJECTIVES,
     ResultFile,
     number,
     read_results,
@@ -45,6 +45,10 @@ def import_history(recorder: Recorder, path: str | Path) -> int:
     results = read_results(path)
     arm_name = get_run_location(results.fingerprint)
     experiment_id = recorder.record.experiment_id
+    if all(row.get(key) in (None, [], {}) for row in results.rows for key in _WINDOWS):
+        raise DataFileError(
+            f"File {str(path)!r} has rows without any objective; there is nothing to choose by."
+        )
 
     def write(connection: Connection) -> int:
         trial_index = _index(connection, experiment_id, arm_name)
@@ -71,7 +75,7 @@ def _rows(results: ResultFile, trial_index: int, arm_name: str) -> Iterator[Obse
     steps = results.steps
     for step, row in zip(steps, results.rows, strict=True):
         status = "completed" if step == steps[-1] else "running"
-        for key in (*OBJECTIVES, CONTINUOUS):
+        for key in _WINDOWS:
             given = row.get(key)
             members = given if isinstance(given, list) else [] if given is None else [given]
             for member, told in enumerate(members):
@@ -93,5 +97,6 @@ def _metrics(key: str, told: object) -> Iterator[tuple[str, str, float]]:
     if not isinstance(told, Mapping):
         yield key, "", number(told, key)
         return
+    prefix = CONTINUOUS_PREFIX if key == CONTINUOUS else ""
     for metric, value in told.items():
-        yield metric.removeprefix(CONTINUOUS_PREFIX), _WINDOWS[key], number(value, metric)
+        yield metric.removeprefix(prefix), _WINDOWS[key], number(value, metric)

@@ -2,7 +2,7 @@
 
 Kinds: ``trial`` (a trial's status changed), ``retry`` (an attempt at a trial ended without a result
 and was followed by another), and the campaign's own: its new state, ``taken over``, ``stop
-requested``.
+requested``, ``imported`` (results of another simulator were stored beside its own).
 """
 
 from __future__ import annotations

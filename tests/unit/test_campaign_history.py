@@ -167,6 +167,8 @@ def test_the_campaign_goes_on_beside_its_history(store: Store, tmp_path: Path) -
         path.write_text(text)
         with pytest.raises(DataFileError):
             loaded.import_history(path)
+    with pytest.raises(DataFileError, match="rows without any objective"):
+        loaded.import_history(write(path, [row(0, 1), row(10, 1, objective=[])]))
     with pytest.raises(FileNotFoundError):
         loaded.import_history(tmp_path / "none.json")
     assert count(campaign) == before
