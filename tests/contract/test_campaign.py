@@ -117,8 +117,9 @@ def test_what_is_loaded_is_what_was_there_to_the_last_bit(store: Store) -> None:
 
 def test_a_resumed_campaign_gives_the_arms_of_a_straight_one(store: Store) -> None:
     straight = make(store, "straight").run(trials=12, progress=False)
-    make(store, "halted").run(trials=5, progress=False)
-    resumed = Campaign.load("halted", TASK, store=store).run(trials=12, progress=False)
+    make(store, "halted").run(trials=5, progress=False, cache=False)
+    loaded = Campaign.load("halted", TASK, store=store)
+    resumed = loaded.run(trials=12, progress=False, cache=False)
     columns = ["trial_index", *SPACE.names, "rms.error", "N"]
     assert straight.to_frame()[columns].equals(resumed.to_frame()[columns])
 

@@ -250,7 +250,8 @@ def test_a_database_of_the_version_before_is_upgraded(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     with store.unit_of_work() as connection:
-        connection.execute(text("DROP TABLE posterior"))
+        for later in ("TABLE posterior", "TABLE evaluation", "INDEX observation_member"):
+            connection.execute(text(f"DROP {later}"))
         connection.execute(text("UPDATE axjax_version SET version_num = '0002'"))
     again = Store.open(store_url, artifacts=tmp_path / "artifacts")
     with again.reading() as connection:

@@ -22,7 +22,7 @@ _QUERIES = {
     "data": "SELECT trial_index, data_json FROM data_v2 ORDER BY id",
     "observations": (
         "SELECT trial_index, arm_name, metric, step, value, sem, status FROM observation "
-        "ORDER BY trial_index, arm_name, metric"
+        "ORDER BY trial_index, arm_name, metric, step"
     ),
     "artifacts": "SELECT trial_index, arm_name, name, sha256, bytes FROM artifact",
     "attempts": "SELECT trial_index, attempt, status FROM attempt ORDER BY id",
@@ -95,8 +95,13 @@ class Records:
         """Value and sem of each output, every bit of them."""
         return {
             (index, metric): (value.hex(), sem.hex())
-            for index, _, metric, _, value, sem, _ in self.rows["observations"]
+            for index, _, metric, _, value, sem, _ in self.final
         }
+
+    @property
+    def final(self) -> list[tuple[Any, ...]]:
+        """The observations of ended arms, without the points of their curves."""
+        return [row for row in self.rows["observations"] if row[-1] != "running"]
 
     @property
     def statuses(self) -> Counter[str]:
@@ -127,8 +132,13 @@ class Records:
             assert self.rows[kind] == [], kind
         assert self.statuses.keys() <= {"completed", "candidate", "running"}, self.statuses
         completed = {row[0] for row in self.rows["trials"] if _name(row) == "completed"}
-        for kind, count in (("data", 1), ("observations", outputs), ("artifacts", arrays)):
-            counts = Counter(row[0] for row in self.rows[kind])
+        counted = (
+            ("data", 1, self.rows["data"]),
+            ("observations", outputs, self.final),
+            ("artifacts", arrays, self.rows["artifacts"]),
+        )
+        for kind, count, rows in counted:
+            counts = Counter(row[0] for row in rows)
             assert counts == Counter(dict.fromkeys(completed, count)), kind
         for _, _, _, sha256, size in self.rows["artifacts"]:
             content = (artifacts / sha256[:2] / sha256).read_bytes()

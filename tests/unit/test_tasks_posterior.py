@@ -140,7 +140,7 @@ def test_the_loss_is_known_after_every_epoch_by_the_examples_seen() -> None:
 
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
     # So fast a training jumps about.
-    given = base_of(optimiser={"cosine": False, "average_decay": 0.0})
+    given = base_of(flow={"base_affine": False}, optimiser={"cosine": False, "average_decay": 0.0})
     task = task_of(hyperparameters=given, epochs=12)
     state = task.begin([{"learning_rate": 0.1, "weight_decay": 0.0}], KEYS[:1])
     losses = []
