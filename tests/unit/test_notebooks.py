@@ -80,9 +80,42 @@ assert len(registry.list()) == 2
 assert same
 assert difference < 1e-6
 """,
+    "05_strategy": """
+assert exact and same_past
+assert len(attached) == 17 * 17 and (cells["trial_status"] == "COMPLETED").all()
+top = cells.loc[sound.idxmax()]
+assert 60 < top["memory_days"] < 120 and 0.05 < top["k_per_day"] < 1
+fast, slow = cells["memory_days"] < 10, cells["memory_days"].between(100, 200)
+assert cells.loc[fast & (cells["k_per_day"] > 2), "train_sharpe"].max() < -1
+assert cells.loc[slow & (cells["k_per_day"] > 2), "train_sharpe"].min() > 0.5
+assert cells.loc[cells["k_per_day"] < 0.005, "train_sharpe"].max() < 0
+assert 0.4 < sound.notna().mean() < 0.7
+assert len(reused) == len(design) and same
+assert len(tried) == 32 and tuple(tried.loc[0, list(guess)]) == tuple(guess.values())
+assert (ends["evaluations"] <= 200).all() and len(ends) == 8
+every = task.evaluator.model_features(visited)
+assert (every["train"]["sharpe"] >= 0.5).all() and (every["validation"]["sharpe"] >= 0).all()
+assert len(visited) == 2048
+assert len(comparison.data) == 4
+reached = {t.name.split(",")[0]: t.x[np.asarray(t.y) > 0.98 * sound.max()] for t in comparison.data}
+assert reached["BO"][0] <= 24 and reached["grid"][0] > 100
+assert reached["random walk"][0] < 50 and reached["gradients"][0] >= 200
+scores = [each.metrics["train_sharpe"] for each in chosen.values()]
+assert min(scores) > 0.95 * max(scores)
+assert all(each.metrics["validation_sharpe"] >= 0 for each in chosen.values())
+assert table.loc["sharpe", "test"] > table.loc["sharpe", "train"] > 1.3
+assert table.loc["drawdown", "train"] > 0.5
+assert sum(map(int, weights)) == 10**18
+""",
 }
-FIGURES = {"01_campaign": 4, "02_simulated_cluster": 4, "03_random_walk": 6, "04_posterior": 10}
-LONG = {"01_campaign", "02_simulated_cluster", "03_random_walk", "04_posterior"}
+FIGURES = {
+    "01_campaign": 4,
+    "02_simulated_cluster": 4,
+    "03_random_walk": 6,
+    "04_posterior": 10,
+    "05_strategy": 7,
+}
+LONG = set(FIGURES)
 
 
 @pytest.fixture(params=CLAIMS)
