@@ -306,6 +306,7 @@ def variational() -> FlowPosterior:
     return estimator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
 def test_elbo_posterior_is_the_exact_one_inside_and_at_the_edges(
     x: float, variational: FlowPosterior
