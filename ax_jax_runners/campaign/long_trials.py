@@ -51,7 +51,7 @@ class LongTrials:
         slices: dict[int, int] = {}
         may_kill = True
         if isinstance(runner, TaskRunner):
-            slices = {trial.index: runner.slices_frozen(trial) for trial in trials}
+            slices = runner.slices_frozen(trials)
             may_kill = runner.computes_while_running
         lost = recorder.take_up_attempts(running, [trial.index for trial in trials], slices)
         given_up = [t for t in trials if may_kill and lost.get(t.index, 0) >= LOST_ATTEMPTS]

@@ -210,10 +210,17 @@ class TaskRunner(StorableRunner):
         if requests:
             self.execution.release(requests)
 
-    def slices_frozen(self, trial: BaseTrial) -> int:
-        """How many slices of a trial, over all its arms, a killed process would not lose."""
+    def slices_frozen(self, trials: Iterable[BaseTrial]) -> dict[int, int]:
+        """How many slices of each trial, over all its arms, a killed process would not lose.
+
+        Returns:
+            {index of the trial: slices}.
+        """
         frozen = None if isinstance(self._task, UnboundTask) else self.frozen_arms(self._task)
-        return 0 if frozen is None else sum(map(frozen.slices, self._requests(trial)))
+        return {
+            trial.index: 0 if frozen is None else sum(map(frozen.slices, self._requests(trial)))
+            for trial in trials
+        }
 
     def close(self) -> None:
         """End worker processes and the like. A later poll goes on, from the frozen states."""
