@@ -82,7 +82,6 @@ def test_a_market_has_positive_prices_only(prices, sentence):
 
 
 def test_packaged_stocks_are_read_in_the_order_asked_for():
-    pytest.importorskip("skfolio")
     market = stock_market(["JPM", "AAPL"])
     assert market.assets == ("JPM", "AAPL")
     assert market.prices.shape == (8313, 2)

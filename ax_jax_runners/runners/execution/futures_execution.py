@@ -22,8 +22,8 @@ from ax_jax_runners.runners.execution.attempts import Attempt, PendingTrial
 from ax_jax_runners.runners.execution.engine import Engine
 from ax_jax_runners.runners.execution.frozen_arms import FrozenArms
 from ax_jax_runners.runners.execution.mailboxes import Mailboxes
+from ax_jax_runners.runners.execution.payload import pack_task
 from ax_jax_runners.runners.execution.processes.environment import COMPILED, jax_configuration
-from ax_jax_runners.runners.execution.processes.payload import pack_task
 from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey, by_trial
 from ax_jax_runners.runners.execution.remote import TrialJob
 from ax_jax_runners.runners.execution.watchdog import time_limit_sentence

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import pickle
 import socket
 import sys
 import time
@@ -24,6 +23,7 @@ import jax
 from ax_jax_runners.errors import EvaluationError
 from ax_jax_runners.runners.execution.in_process import InProcessExecution
 from ax_jax_runners.runners.execution.mailbox import Mailbox
+from ax_jax_runners.runners.execution.payload import unpack_task
 from ax_jax_runners.runners.execution.protocol import ArmRequest
 from ax_jax_runners.runners.execution.watchdog import Watchdog, time_limit_sentence
 from ax_jax_runners.runners.outcome import ArmOutcome
@@ -127,7 +127,7 @@ def _unpickled(task: bytes, path: tuple[str, ...]) -> Task:
     that submitit wrote into the runner's directory. Only outcomes, plain JSON, go the other way.
     """
     sys.path.extend(entry for entry in path if entry not in sys.path)
-    return pickle.loads(task)  # noqa: S301  as far to be trusted as the job that it came in
+    return unpack_task(task)
 
 
 def _configure(values: Mapping[str, Any]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ax_jax_runners.runners.execution.payload import pack_task
 from ax_jax_runners.runners.execution.processes.environment import WorkerOptions
 from ax_jax_runners.runners.execution.processes.execution import ProcessExecution
 from ax_jax_runners.runners.execution.processes.limits import Limits, read_memory
-from ax_jax_runners.runners.execution.processes.payload import pack_task
 
 __all__ = ["Limits", "ProcessExecution", "WorkerOptions", "pack_task", "read_memory"]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.runners.execution.frozen_arms import FrozenArms
+from ax_jax_runners.runners.execution.payload import pack_task
 from ax_jax_runners.runners.execution.processes.book import JobBook
 from ax_jax_runners.runners.execution.processes.environment import (
     WorkerOptions,
@@ -19,7 +20,6 @@ from ax_jax_runners.runners.execution.processes.environment import (
 )
 from ax_jax_runners.runners.execution.processes.limits import Limits
 from ax_jax_runners.runners.execution.processes.messages import Setup
-from ax_jax_runners.runners.execution.processes.payload import pack_task
 from ax_jax_runners.runners.execution.processes.process import Inbox, WorkerProcess
 from ax_jax_runners.runners.execution.processes.supervisor import Supervisor
 from ax_jax_runners.runners.execution.protocol import ArmKey, ArmRequest, TrialKey, by_trial

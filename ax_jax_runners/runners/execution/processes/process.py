@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import queue
 import signal
 import socket
@@ -115,7 +114,7 @@ class WorkerProcess:
         try:
             with self._link.makefile("wb") as stream:
                 while (order := self._orders.get()) is not None:
-                    pickle.dump(order, stream, protocol=pickle.HIGHEST_PROTOCOL)
+                    stream.write(order.encode())
                     stream.flush()
         except OSError:
             self.hang_up()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pickle
 import queue
 import signal
 import socket
@@ -20,7 +19,14 @@ from typing import BinaryIO, NoReturn
 import jax
 
 from ax_jax_runners.runners.execution.in_process import InProcessExecution
-from ax_jax_runners.runners.execution.processes.messages import Report, Setup, Start, Stop
+from ax_jax_runners.runners.execution.payload import unpack_task
+from ax_jax_runners.runners.execution.processes.messages import (
+    Report,
+    Setup,
+    Start,
+    Stop,
+    read_order,
+)
 from ax_jax_runners.runners.execution.protocol import ArmKey
 from ax_jax_runners.runners.outcome import ArmOutcome
 from ax_jax_runners.runners.sentences import describe_error
@@ -37,7 +43,7 @@ def main(descriptor: int) -> NoReturn:
     _detach()
     incoming, outgoing = link.makefile("rb"), link.makefile("wb")
     try:
-        setup = pickle.load(incoming)  # noqa: S301  sent in memory by our own parent
+        setup = Setup.read(incoming)
         _end_with(setup.parent)
     except EOFError:
         _end()
@@ -65,7 +71,7 @@ class Worker:
         """Take orders, also while a slice computes; end this process when the link ends."""
         try:
             while True:
-                order = pickle.load(incoming)  # noqa: S301  sent in memory by our own parent
+                order = read_order(incoming)
                 if isinstance(order, Stop):
                     self._stopped.add(order.job)
                 else:
@@ -108,7 +114,7 @@ class Worker:
 def _execution(setup: Setup) -> InProcessExecution:
     for name, value in setup.jax.items():
         jax.config.update(name, value)
-    task = pickle.loads(setup.task)  # noqa: S301  sent in memory by our own parent
+    task = unpack_task(setup.task)
     return InProcessExecution.in_directory(task, seed=setup.seed, directory=setup.directory)
 
 
