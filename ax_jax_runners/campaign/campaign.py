@@ -14,22 +14,19 @@ from ax.core.trial_status import TrialStatus
 from ax.early_stopping.strategies import BaseEarlyStoppingStrategy
 from ax.generation_strategy.generation_strategy import GenerationStrategy
 from ax.global_stopping.strategies.base import BaseGlobalStoppingStrategy
-from ax.orchestration.orchestrator import FailureRateExceededError
 
 from ax_jax_runners.campaign.attaching import Measured, attach_trial
 from ax_jax_runners.campaign.designs import attach_points
+from ax_jax_runners.campaign.driving import drive, reset_failed, trials_begun
 from ax_jax_runners.campaign.founding import check_total, found_or_open, reopen, runner_for
 from ax_jax_runners.campaign.history import import_history
-from ax_jax_runners.campaign.interruption import interruptible
 from ax_jax_runners.campaign.loading import open_client
 from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.options import RunOptions, check_timeout
 from ax_jax_runners.campaign.progress import ProgressLine
-from ax_jax_runners.campaign.recorder import Recorder
 from ax_jax_runners.campaign.results import Best, best_of, to_frame
-from ax_jax_runners.campaign.scheduler import Scheduler
 from ax_jax_runners.campaign.selecting import select
-from ax_jax_runners.errors import AxJaxError, CampaignError, ConfigurationError, StoreError
+from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.parameters import Design
 from ax_jax_runners.runners.base import TaskRunner
 from ax_jax_runners.store import Chosen, Selection, Store
@@ -37,7 +34,6 @@ from ax_jax_runners.store.campaigns import CampaignRecord
 from ax_jax_runners.tasks import Task
 
 DEFAULT_TRIALS = 20
-_LONGEST_DETAIL = 10_000
 
 
 class Campaign:
@@ -177,30 +173,16 @@ class Campaign:
         check_total(trials)
         check_timeout(timeout)
         total = trials or self._total or DEFAULT_TRIALS
-        if self.trials_begun >= total and not self._in_flight():
-            return self
         live = self._live
+        self._was_interrupted = False
+        if self.trials_begun >= total and not self.experiment.trials_by_status[TrialStatus.RUNNING]:
+            return self
         with live.writing(take_over=take_over) as recorder:
             live.sweep()
             self._total = total
-            recorder.set_state(
-                "running", options=live.options.to_json(live.bundle), total_trials=total
-            )
-            try:
-                finished = self._drive(
-                    recorder, total, timeout or live.options.timeout, progress, cache=cache
-                )
-            except StoreError:
-                raise
-            except FailureRateExceededError as error:
-                sentence = self._failure_sentence()
-                recorder.set_state("failed", detail=sentence)
-                raise CampaignError(sentence) from error
-            except BaseException as error:
-                detail = str(error) if isinstance(error, AxJaxError) else repr(error)
-                recorder.set_state("stopped", detail=detail[:_LONGEST_DETAIL])
-                raise
-            recorder.set_state("complete" if finished else "stopped")
+            timeout = timeout or live.options.timeout
+            line = ProgressLine(self, total, started=time.monotonic(), show=progress)
+            self._was_interrupted = drive(live, recorder, total, timeout, line, cache=cache)
         live.read_record()
         return self
 
@@ -270,13 +252,7 @@ class Campaign:
     def retry_failed(self, *, progress: bool | None = None) -> Self:
         """Run every failed trial again, under its own index."""
         with self._live.writing() as recorder:
-            again = list(self.experiment.trials_by_status[TrialStatus.FAILED])
-            for trial in again:
-                trial._status = TrialStatus.CANDIDATE
-                trial._status_reason = None
-                trial._time_completed = None
-                # What a runner counts across attempts stays; the failed outcomes go.
-                trial._run_metadata.pop("ax_jax", None)
+            again = reset_failed(self.experiment)
             if again:
                 recorder.save_trials(self.experiment, again, {})
         return self.run(trials=max(len(self.experiment.trials), 1), progress=progress)
@@ -373,50 +349,9 @@ class Campaign:
     @property
     def trials_begun(self) -> int:
         """Trials that are past waiting."""
-        waiting = self.experiment.trials_by_status[TrialStatus.CANDIDATE]
-        return len(self.experiment.trials) - len(waiting)
+        return trials_begun(self.experiment)
 
     @property
     def was_interrupted(self) -> bool:
         """Whether Ctrl-C or SIGTERM ended the last `run`."""
         return self._was_interrupted
-
-    def _drive(
-        self,
-        recorder: Recorder,
-        total: int,
-        timeout: float | None,
-        progress: bool | None,
-        *,
-        cache: bool,
-    ) -> bool:
-        line = ProgressLine(self, total, started=time.monotonic(), show=progress)
-        with line, interruptible(line.say_stopping) as asked:
-            scheduler = Scheduler(
-                self.experiment,
-                self.generation_strategy,
-                options=self.options.for_orchestrator(),
-                recorder=recorder,
-                seed=self.record.configuration["seed"],
-                cache=cache,
-            )
-            try:
-                reached = scheduler.run_to(
-                    total, timeout=timeout, should_stop=asked.is_set, on_progress=line.update
-                )
-            finally:
-                self._live.runner.close()
-            self._was_interrupted = asked.is_set()
-            # A global stopping strategy or an exhausted space completes a campaign early.
-            return reached or not scheduler.is_interrupted
-
-    def _in_flight(self) -> bool:
-        return bool(self.experiment.trials_by_status[TrialStatus.RUNNING])
-
-    def _failure_sentence(self) -> str:
-        failed = self.experiment.trials_by_status[TrialStatus.FAILED]
-        reasons = [trial.status_reason for trial in failed if trial.status_reason]
-        return (
-            f"Campaign {self.name!r}: {len(failed)} of {self.trials_begun} trials failed, more "
-            f"than nine in ten; the last reason: {reasons[-1] if reasons else 'none was given'}"
-        )

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import re
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from jax.extend import core
 if TYPE_CHECKING:
     from ax_jax_runners.evaluation.evaluator import FeatureEvaluator
 
+_PARSING = threading.Lock()
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 # They name things or say how to compile; they do not change what is computed.
 _LABELS = frozenset({"name", "debug_info", "compiler_options_kvs", "ctx_mesh", "inline"})
@@ -134,7 +136,10 @@ class Fingerprint:
 def source_of(item: Any) -> str:
     """Return the source text of a function or class, or "" where there is none."""
     try:
-        return inspect.getsource(item)
+        # It parses the module of a class, and Python 3.11 counts the depth of that for all threads
+        # together (python/cpython#106905).
+        with _PARSING:
+            return inspect.getsource(item)
     except (OSError, TypeError):
         return ""
 

@@ -33,6 +33,9 @@ class FlowConfiguration:
         base: "gaussian", "logistic" or "student_t" (5 degrees of freedom).
         base_affine: Whether a shift and a scale that depend on the observation stand in front of
             the base.
+        regression: Whether a linear regression on the observation is taken off the parameters
+            before the transforms. It is learned at once, where the observation is a vector with no
+            network in front of it; elsewhere there is none.
         transform_units: Units of a monotone network.
         min_slope: Least slope of a monotone network.
         min_residual: Least weight of its linear part.
@@ -47,6 +50,7 @@ class FlowConfiguration:
     bound: float = 10.0
     base: str = "gaussian"
     base_affine: bool = True
+    regression: bool = True
     transform_units: int = 16
     min_slope: float = 1e-3
     min_residual: float = 0.05
@@ -60,6 +64,7 @@ class FlowConfiguration:
         _check_numbers(self, above=("bound",), at_least=("min_slope",))
         _check_share("min_residual", self.min_residual)
         _check_flag("base_affine", self.base_affine)
+        _check_flag("regression", self.regression)
 
 
 @dataclass(frozen=True, kw_only=True)

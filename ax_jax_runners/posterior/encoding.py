@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 
 from ax_jax_runners.errors import ConfigurationError
@@ -27,6 +28,7 @@ from ax_jax_runners.posterior.persistence import (
     save_arrays,
 )
 from ax_jax_runners.posterior.records import EncodedObservation
+from ax_jax_runners.posterior.training.at_once import trained_leaves
 from ax_jax_runners.posterior.training.program import Recipe, Weights, first_weights
 
 
@@ -154,13 +156,17 @@ class EncodingEstimator(PersistentPosteriorEstimator):
 
     def save_backend_state(self, output_path: Path) -> None:
         """Write the weights to a folder."""
-        save_arrays(output_path, self.density.weights.trainable)
+        save_arrays(
+            output_path, eqx.filter(eqx.combine(*self.density.weights), eqx.is_inexact_array)
+        )
 
     def load_backend_state(self, input_path: Path) -> None:
         """Read the weights that `save_backend_state` wrote."""
         fresh = self.density
-        trainable = load_arrays(input_path, fresh.weights.trainable)
-        self._density = Density(fresh.recipe, Weights(trainable, fresh.weights.fixed))
+        learned, others = eqx.partition(eqx.combine(*fresh.weights), eqx.is_inexact_array)
+        whole = eqx.combine(load_arrays(input_path, learned), others)
+        weights = Weights(*eqx.partition(whole, trained_leaves(whole)))
+        self._density = Density(fresh.recipe, weights)
 
     def hydrate_loaded_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Take over from saved metadata what the training learned beside the weights."""

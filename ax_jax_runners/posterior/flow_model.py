@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +12,7 @@ from jax import Array
 
 from ax_jax_runners.posterior.configuration import EncoderConfiguration, FlowConfiguration
 from ax_jax_runners.posterior.encoders import ObservationSchema, build_encoder
+from ax_jax_runners.posterior.encoders.fusion import VectorEncoder
 from ax_jax_runners.posterior.flows import ConditionalFlow, build_flow
 
 
@@ -89,5 +90,8 @@ class FlowRecipe:
             jnp.zeros(size + 1, jnp.float32) if self.scale_head else None,
             jnp.zeros((size + 1, self.dimension), jnp.float32) if self.parameter_head else None,
         )
-        flow = build_flow(second, self.flow, dimension=self.dimension, embedding_dim=size)
+        # Only an embedding that stays what it is can be regressed on once and for all.
+        plain = isinstance(encoder, VectorEncoder) and encoder.perceptron is None
+        chosen = replace(self.flow, regression=self.flow.regression and plain)
+        flow = build_flow(second, chosen, dimension=self.dimension, embedding_dim=size)
         return FlowModel(encoder, flow, heads)

@@ -208,7 +208,8 @@ class FlowPosterior(AmortisedEstimator):
         return {
             "parameter_space": metadata["parameter_space"],
             "prior": prior_of(metadata),
-            "flow": FlowConfiguration(**given["flow"]),
+            # Files of before have no regression.
+            "flow": FlowConfiguration(**{"regression": False, **given["flow"]}),
             "encoder": EncoderConfiguration(**given["encoder"]),
             "training_objective": given["objective"],
             "optimiser": OptimiserConfiguration(**given["optimiser"]),

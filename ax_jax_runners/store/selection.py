@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from ax_jax_runners.errors import ConfigurationError
 
@@ -19,8 +19,8 @@ _COMPARISON = re.compile(r"\s*(?P<metric>.*?\S)\s*(?P<sign><=|>=)\s*(?P<bound>\S
 
 
 @dataclass(frozen=True)
-class AtLeast:
-    """A metric must have a value, and one of at least ``bound``.
+class _Bounded:
+    """A metric must have a value, on one side of a bound.
 
     Attributes:
         metric: Its name.
@@ -31,33 +31,25 @@ class AtLeast:
     metric: str
     bound: float
     window: str | None = None
+    relation: ClassVar[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bound", _checked_bound(self.metric, self.bound))
 
     def __str__(self) -> str:
-        return f"{label(self.metric, self.window)} >= {self.bound:g}"
+        return f"{label(self.metric, self.window)} {self.relation} {self.bound:g}"
 
 
-@dataclass(frozen=True)
-class AtMost:
-    """A metric must have a value, and one of at most ``bound``.
+class AtLeast(_Bounded):
+    """A metric must have a value, and one of at least ``bound``."""
 
-    Attributes:
-        metric: Its name.
-        bound: A finite number.
-        window: Its window; None: it has none.
-    """
+    relation = ">="
 
-    metric: str
-    bound: float
-    window: str | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bound", _checked_bound(self.metric, self.bound))
+class AtMost(_Bounded):
+    """A metric must have a value, and one of at most ``bound``."""
 
-    def __str__(self) -> str:
-        return f"{label(self.metric, self.window)} <= {self.bound:g}"
+    relation = "<="
 
 
 Condition: TypeAlias = AtLeast | AtMost

@@ -117,7 +117,7 @@ class LearnAll:
     Attributes:
         problems: Their names.
         base: The settings that are not searched.
-        space: Those that are, and the epochs.
+        space: Those that are.
     """
 
     problems: tuple[str, ...]
@@ -146,9 +146,7 @@ class LearnAll:
             if at == len(self.problems):
                 continue
             values = dict(self.space.unpack(theta))
-            epochs = int(values.pop("epochs"))
             given = self.base.with_values(values)
-            given = replace(given, optimiser=replace(given.optimiser, epochs=epochs))
             estimator = estimator_for(self.problems[at], given, CHOOSING)
             found = estimator.fit(BenchmarkDataset(self.problems[at], SIMULATIONS, CHOOSING))
             state["losses"][arm, at] = found.validation_metrics["validation_nll"]
@@ -169,22 +167,17 @@ class LearnAll:
 def choose(names: list[str], kind: str, trials: int, store: str) -> None:
     """Look for the settings with which problems are learned best."""
     search = [
-        Parameter("learning_rate", lower=5e-4, upper=5e-3, log_scale=True),
+        Parameter("learning_rate", lower=1e-3, upper=1e-2, log_scale=True),
         Parameter("weight_decay", lower=1e-3, upper=1.0, log_scale=True),
         Parameter("average_decay", choices=[0.98, 0.99, 0.995]),
-        Parameter("epochs", choices=[60, 100]),
     ]
     base = Hyperparameters(estimator=kind, encoder=PLAIN)
     if kind == "flow":
         search += [
-            Parameter("parameter_noise", lower=1e-4, upper=3e-2, log_scale=True),
-            Parameter("layers", choices=[4, 5]),
+            Parameter("layers", choices=[4, 5, 6]),
+            Parameter("bins", choices=[8, 12, 16]),
+            Parameter("bound", lower=3.0, upper=8.0),
         ]
-        base = replace(
-            base,
-            flow=replace(base.flow, width=64, depth=2, base_affine=True),
-            optimiser=replace(base.optimiser, batch_size=200),
-        )
     else:
         search += [
             Parameter("batch_size", choices=[64, 128]),

@@ -444,7 +444,7 @@ def test_the_scheduler_alone_stores_and_ax_reads_it(store: Store) -> None:
     assert scheduler.run_to(6)
     before = db.SESSION_FACTORY
     bundle = registry_bundle(tasks=[TASK])
-    db.init_engine_and_session_factory(url=store.url, force_init=False)
+    db.init_engine_and_session_factory(url=store.url, force_init=True)
     try:
         plain = Orchestrator.from_stored_experiment(
             "plain",

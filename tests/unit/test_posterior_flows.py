@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,6 +14,8 @@ from ax_jax_runners.errors import ConfigurationError
 from ax_jax_runners.posterior.configuration import FAMILIES, FlowConfiguration
 from ax_jax_runners.posterior.flows import ConditionalFlow, build_flow
 from ax_jax_runners.posterior.flows.base import Base
+from ax_jax_runners.posterior.flows.regression import Regression
+from ax_jax_runners.posterior.training.at_once import trained_leaves
 
 EMBEDDING = 3
 ROWS = 2000
@@ -48,15 +49,19 @@ def new_flow(family: str, dimension: int, *, seed: int = 0, **changes: object) -
 
 
 def perturbed(flow: ConditionalFlow, scale: float, *, seed: int = 1) -> ConditionalFlow:
-    """Return the flow with normal numbers added to all weights, drawn by NumPy."""
+    """Return the flow with normal numbers added to all weights, and some rows regressed on."""
     draws = np.random.default_rng(seed)
-
-    def move(leaf: Any) -> Any:
-        if not eqx.is_inexact_array(leaf):
-            return leaf
-        return leaf + jnp.asarray(scale * draws.normal(size=leaf.shape), leaf.dtype)
-
-    return jax.tree.map(move, flow)
+    weights, others = eqx.partition(flow, trained_leaves(flow))
+    moved = jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(scale * draws.normal(size=leaf.shape), leaf.dtype), weights
+    )
+    y, x = draws.normal(size=(50, flow.dimension)), draws.normal(size=(50, flow.embedding_dim))
+    y = y @ draws.normal(size=(flow.dimension, flow.dimension)) + scale * x[:, :1]
+    regression = jax.tree.map(
+        lambda new, old: jnp.broadcast_to(new, old.shape), Regression.fit(y, x), flow.regression
+    )
+    learned = eqx.tree_at(lambda part: part.regression, others, regression)
+    return eqx.combine(moved, learned)
 
 
 def embeddings(rows: int) -> jax.Array:
@@ -194,7 +199,7 @@ def test_every_number_of_a_family_changes_the_density(family, field, value):
 
 
 def count(flow: ConditionalFlow) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow, eqx.is_inexact_array)))
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow, trained_leaves(flow))))
 
 
 def test_sizes_of_a_configuration_are_those_of_its_networks():

@@ -18,6 +18,7 @@ from ax_jax_runners.posterior.flows.conditioner import (
 from ax_jax_runners.posterior.flows.coupling import Coupling, SplineCoupling
 from ax_jax_runners.posterior.flows.flow import ConditionalFlow
 from ax_jax_runners.posterior.flows.neural_autoregressive import MonotoneNetwork
+from ax_jax_runners.posterior.flows.regression import Regression
 from ax_jax_runners.posterior.flows.spline import RationalQuadratic
 from ax_jax_runners.posterior.flows.stack import Stack, layer_orders
 from ax_jax_runners.posterior.flows.transformer import Transformer
@@ -73,7 +74,9 @@ def build_flow(
     )
     orders = layer_orders(configuration.layers, dimension)
     base_affine = Conditioner(*drawn[1], 0, 2, False) if configuration.base_affine else None
+    regression = Regression.new(dimension, embedding_dim) if configuration.regression else None
     return ConditionalFlow(
+        regression=regression,
         stack=Stack(layers=layers, orders=orders, **shapes),
         base_affine=base_affine,
         base=Base(configuration.base, dimension),

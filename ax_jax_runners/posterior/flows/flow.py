@@ -10,6 +10,7 @@ from ax_jax_runners.posterior.flows.affine import Affine
 from ax_jax_runners.posterior.flows.base import Base
 from ax_jax_runners.posterior.flows.conditioner import Conditioner
 from ax_jax_runners.posterior.flows.coupling import SplineCoupling
+from ax_jax_runners.posterior.flows.regression import Regression
 from ax_jax_runners.posterior.flows.spline import SplineParts
 from ax_jax_runners.posterior.flows.stack import Stack
 
@@ -20,6 +21,7 @@ class ConditionalFlow(eqx.Module):
     `to_base`, `from_base` and `log_prob` take many rows, too, as `Layer` does: in a last axis.
 
     Attributes:
+        regression: What is taken off y first; or None.
         stack: The transforms; forward is from y towards the base.
         base_affine: Gives a shift and a scale in front of the base, from the embedding; or None.
         base: The base distribution.
@@ -28,6 +30,7 @@ class ConditionalFlow(eqx.Module):
         effective_family: The family of the transforms.
     """
 
+    regression: Regression | None
     stack: Stack
     base_affine: Conditioner | None
     base: Base = eqx.field(static=True)
@@ -37,15 +40,22 @@ class ConditionalFlow(eqx.Module):
 
     def to_base(self, y: Array, embedding: Array) -> tuple[Array, Array]:
         """Return u (d,) and log|du/dy| () for y (d,)."""
-        return self._finish(*self.stack.forward(y, embedding), embedding)
+        y, more = self._begin(y, embedding)
+        x, log_det = self.stack.forward(y, embedding)
+        return self._finish(x, log_det + more, embedding)
 
     def from_base(self, u: Array, embedding: Array) -> tuple[Array, Array]:
         """Return y (d,) and log|dy/du| () for u (d,)."""
-        if self.base_affine is None:
-            return self.stack.backward(u, embedding)
-        x, slopes = Affine().inverse(u, self.base_affine(embedding[:0], embedding))
-        y, log_det = self.stack.backward(x, embedding)
-        return y, log_det + slopes.sum(axis=0)
+        more: Array | float = 0.0
+        if self.base_affine is not None:
+            u, slopes = Affine().inverse(u, self.base_affine(embedding[:0], embedding))
+            more = slopes.sum(axis=0)
+        y, log_det = self.stack.backward(u, embedding)
+        log_det = log_det + more
+        if self.regression is not None:
+            y, more = self.regression.restore(y, embedding)
+            log_det = log_det + more
+        return y, log_det
 
     def log_prob(self, y: Array, embedding: Array) -> Array:
         """Return the log density () at y (d,)."""
@@ -85,10 +95,14 @@ class ConditionalFlow(eqx.Module):
         """Return what `log_prob` and `spline_parts` return, at the cost of one."""
         if not isinstance(self.stack.layers, SplineCoupling):
             return self.log_prob(y, embedding), None
+        y, more = self._begin(y, embedding)
         x, log_det, parts = self.stack.transform_and_parts(y, embedding)
-        u, log_det = self._finish(x, log_det, embedding)
+        u, log_det = self._finish(x, log_det + more, embedding)
         flat = jax.tree.map(lambda part: part.reshape(-1, part.shape[-1]), parts)
         return self.base.log_prob(u) + log_det, flat
+
+    def _begin(self, y: Array, embedding: Array) -> tuple[Array, Array | float]:
+        return (y, 0.0) if self.regression is None else self.regression.remove(y, embedding)
 
     def _finish(self, x: Array, log_det: Array, embedding: Array) -> tuple[Array, Array]:
         if self.base_affine is None:

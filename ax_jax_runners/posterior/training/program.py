@@ -15,6 +15,7 @@ from jax import Array
 
 from ax_jax_runners.posterior.encoders import add_observation_noise
 from ax_jax_runners.posterior.objectives.protocol import Objective
+from ax_jax_runners.posterior.training.at_once import trained_leaves
 from ax_jax_runners.posterior.training.averaging import Averaged, blend, evaluated
 from ax_jax_runners.posterior.training.optimiser import first_moments, step
 from ax_jax_runners.posterior.training.rows import Rows
@@ -78,7 +79,7 @@ class Weights(NamedTuple):
     """The arrays of a model.
 
     Attributes:
-        trainable: Those of floating-point numbers.
+        trainable: Those that the optimiser steps change.
         fixed: The others.
     """
 
@@ -262,7 +263,7 @@ def first_weights(recipe: Recipe, key_data: np.ndarray) -> Weights:
         key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=KEY_IMPLEMENTATION)
         model = recipe.build(jax.random.fold_in(key, _WEIGHTS))
         arrays = jax.tree.map(np.asarray, eqx.filter(model, eqx.is_array))
-    return Weights(*eqx.partition(arrays, eqx.is_inexact_array))
+    return Weights(*eqx.partition(arrays, trained_leaves(arrays)))
 
 
 def assembled(recipe: Recipe, weights: Weights) -> Any:

@@ -18,6 +18,7 @@ from ax_jax_runners.posterior.configuration import (
     StabilityConfiguration,
 )
 from ax_jax_runners.posterior.objectives.protocol import Objective
+from ax_jax_runners.posterior.training.at_once import learned_at_once
 from ax_jax_runners.posterior.training.averaging import evaluated
 from ax_jax_runners.posterior.training.history import COLUMNS, Ending
 from ax_jax_runners.posterior.training.program import (
@@ -103,6 +104,7 @@ class Trainer:
 
     def advance(self, state: TrainingState, data: TrainingData) -> TrainingState:
         """Return the state after one more epoch of every arm that goes on."""
+        state = dataclasses.replace(state, fixed=learned_at_once(state, data.training))
         going = state.running
         scales = scales_of([(arm.optimiser, arm.regularisation) for arm in self.arms])
         with jax.enable_x64(False):
