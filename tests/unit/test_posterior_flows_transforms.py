@@ -52,8 +52,9 @@ def perturbed(module, scale: float):
 
 
 def small_flow(family: str, dimension: int, layers: int = 2, **changes):
-    size = {"layers": layers, "width": 12, "bins": 4}
-    configuration = FlowConfiguration(family=family, regression=False, **size, **changes)
+    """Return layers with nothing around them."""
+    plain = {"layers": layers, "width": 12, "bins": 4, "regression": False, "base_affine": False}
+    configuration = FlowConfiguration(family=family, **{**plain, **changes})
     key = jax.random.key(2, impl="threefry2x32")
     return perturbed(build_flow(key, configuration, dimension=dimension, embedding_dim=2), 0.2)
 
