@@ -7,11 +7,9 @@ BIN := .venv/bin
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 UNFINISHED := .venv/.unfinished
-# One half of the tests; the other is all the rest.
-HALF := $(filter-out tests/unit/test_exploration_walk% tests/unit/test_exploration_volume% \
-	tests/unit/test_tasks_random_walk% tests/unit/test_tasks_posterior% \
-	tests/unit/test_posterior_p% tests/unit/test_posterior_t%, \
-	$(wildcard tests/unit/test_*.py))
+# The tests run in three parts of about the same length; the third is all the rest.
+PART_1 := $(wildcard tests/unit/test_[a-o]*.py)
+PART_2 := $(wildcard tests/unit/test_[p-z]*.py)
 
 # A name may exist without a usable interpreter behind it (pyenv), so each candidate is run.
 SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
@@ -65,13 +63,18 @@ lint: $(DEV) ## Check style, types and the direction of imports
 	$(BIN)/lint-imports
 
 .PHONY: test
-test: lint ## Check everything and run the tests, except the slow ones
-	@# Two halves at once, about a core for each; the report of the second follows the first. Without
-	@# set -m a job in the background would not hear SIGINT, nor would the processes that it starts.
-	@set -m; other= log=$$(mktemp); trap 'kill $$other 2>/dev/null || true; rm -f "$$log"' EXIT; status=0; \
-	$(BIN)/python -m pytest -m "not slow" $(HALF) >"$$log" 2>&1 & other=$$!; \
-	$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(HALF)) || status=$$?; \
-	wait $$other || status=$$?; cat "$$log"; exit $$status
+test: $(DEV) ## Check everything and run the tests, except the slow ones
+	@# Everything at once, for much of the time goes by in waiting for processes that are killed; what
+	@# runs in the background is shown at its end. Without set -m a job in the background would not
+	@# hear SIGINT, nor would the processes that it starts.
+	@set -m; logs=$$(mktemp -d) status=0 parts=; \
+	trap 'kill $$parts 2>/dev/null || true; rm -rf "$$logs"' EXIT; \
+	$(MAKE) --no-print-directory lint >"$$logs/lint" 2>&1 & parts="$$!"; \
+	$(BIN)/python -m pytest -m "not slow" $(PART_1) >"$$logs/part-1" 2>&1 & parts="$$parts $$!"; \
+	$(BIN)/python -m pytest -m "not slow" $(PART_2) >"$$logs/part-2" 2>&1 & parts="$$parts $$!"; \
+	$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(PART_1) $(PART_2)) || status=$$?; \
+	for part in $$parts; do wait $$part || status=$$?; done; \
+	cat "$$logs"/*; exit $$status
 
 .PHONY: test-all
 test-all: lint ## Check everything and run all tests

@@ -53,18 +53,18 @@ def choose(
 
 
 def _check_names(connection: Connection, experiment_id: int, selection: Selection) -> None:
-    found = connection.execute(
-        select(observation.c.metric, observation.c.window)
-        .where(observation.c.experiment_id == experiment_id)
-        .distinct()
-    ).all()
-    known = {(metric, window) for metric, window in found}
     asked = [(item.metric, item.window) for item in selection.conditions]
     if selection.metric is not None:
         asked.insert(0, (selection.metric, selection.window))
+    of_experiment = observation.c.experiment_id == experiment_id
     for metric, window in asked:
-        if known and (metric, window or "") not in known:
-            listed = ", ".join(sorted(label(*pair) for pair in known))
+        of_metric = (observation.c.metric == metric, observation.c.window == (window or ""))
+        one = select(observation.c.id).where(of_experiment, *of_metric).limit(1)
+        if connection.execute(one).first() is not None:
+            continue
+        names = select(observation.c.metric, observation.c.window).where(of_experiment).distinct()
+        listed = ", ".join(sorted(label(*pair) for pair in connection.execute(names).all()))
+        if listed:
             raise UnknownMetric(
                 f"No observation has the metric {label(metric, window)!r}; the metrics are "
                 f"{listed}."

@@ -68,7 +68,7 @@ def _best(experiment_id: int, selection: Selection, conditions: Sequence[Conditi
     candidates = select(*(row.c[name] for name in _PLACE)).where(
         row.c.value.is_not(None),
         *_regarded(experiment_id, row.c.trial_index),
-        *(part for condition in conditions for part in _holds(experiment_id, row, condition)),
+        *_kept(experiment_id, row, conditions),
     )
     if not selection.last:
         candidates = candidates.where(
@@ -154,27 +154,34 @@ def _order(row: Any, selection: Selection) -> list[ColumnElement[Any]]:
     return [best, *ordered]
 
 
-def _holds(experiment_id: int, row: Any, condition: Condition) -> list[ColumnElement[bool]]:
-    """Say that a condition holds; and first that it holds anywhere, which costs one seek.
+def _kept(experiment_id: int, row: Any, conditions: Sequence[Condition]) -> list[Any]:
+    """Say that conditions hold; and first that each holds anywhere, which costs one seek.
 
     PostgreSQL would make a join of EXISTS, by estimates that may be off by the number of rows; a
     value is looked up for one candidate after the other, the best first.
     """
-    beside, anywhere = observation.alias(), observation.alias()
-    value = (
-        select(beside.c.value)
-        .where(
-            *_of_metric(experiment_id, beside, condition.metric, condition.window),
+    anywhere: list[Any] = []
+    looked_up: list[Any] = []
+    by_metric: dict[tuple[str, str | None], list[Condition]] = {}
+    for condition in conditions:
+        by_metric.setdefault((condition.metric, condition.window), []).append(condition)
+    for (metric, window), own in by_metric.items():
+        other, beside = observation.alias(), observation.alias()
+        known = _of_metric(experiment_id, other, metric, window)
+        anywhere += [exists(select(literal(1)).where(*known, _holds(item, other))) for item in own]
+        # All conditions on a metric by one look at it.
+        holds = select(and_(*(_holds(item, beside) for item in own))).where(
+            *_of_metric(experiment_id, beside, metric, window),
             *(beside.c[name] == row.c[name] for name in _PLACE),
         )
-        .scalar_subquery()
-    )
-    possible = _of_metric(experiment_id, anywhere, condition.metric, condition.window)
+        looked_up.append(holds.scalar_subquery())
+    return [*anywhere, *looked_up]
+
+
+def _holds(condition: Condition, row: Any) -> ColumnElement[bool]:
     if isinstance(condition, AtLeast):
-        holds, possible = value >= condition.bound, [*possible, anywhere.c.value >= condition.bound]
-    else:
-        holds, possible = value <= condition.bound, [*possible, anywhere.c.value <= condition.bound]
-    return [exists(select(literal(1)).where(*possible)), holds]
+        return row.c.value >= condition.bound
+    return row.c.value <= condition.bound
 
 
 def _last_checkpoint(experiment_id: int) -> CTE:

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from ax_jax_runners.errors import ConfigurationError
@@ -25,7 +24,12 @@ from ax_jax_runners.parameters import Parameter, ParameterSpace
 RATE = "learning_rate"
 EVALUATIONS = "evaluations"
 _BEST = "best_"
-_ADAM = optax.scale_by_adam()
+
+
+def _adam() -> Any:
+    import optax
+
+    return optax.scale_by_adam()
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class GradientTraining:
         slices = -(-self.steps // self.steps_per_slice)
         return {
             "raw": raw,
-            "optimiser": _ADAM.init(raw),
+            "optimiser": _adam().init(raw),
             "rate": jnp.asarray(values[RATE], start.dtype),
             "step": jnp.zeros((), jnp.int32),
             "slice": jnp.zeros((), jnp.int32),
@@ -162,7 +166,7 @@ class GradientTraining:
         best = self._better(state["best"], state["raw"], measures)
         # A set that left the region where the gradient is a number stays where it is.
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
-        moves, optimiser = _ADAM.update(gradient, state["optimiser"])
+        moves, optimiser = _adam().update(gradient, state["optimiser"])
         state = {
             **state,
             "raw": state["raw"] + state["rate"] * moves,

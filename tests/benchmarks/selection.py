@@ -119,6 +119,12 @@ def selections() -> dict[str, Selection]:
     asked["never, ignored"] = Selection(
         "objective", subject_to=["validation >= 100"], on_empty="ignore_constraints"
     )
+    # Each holds somewhere and both nowhere, so that every candidate is looked at.
+    both = ["validation >= 1", "validation <= -1"]
+    asked["contradiction"] = Selection("objective", subject_to=both, on_empty="none")
+    asked["contradiction per set"] = Selection(
+        "objective", subject_to=both, per="set", on_empty="none"
+    )
     asked["per set, subject to"] = Selection("objective", subject_to=["validation >= 0"], per="set")
     return asked
 

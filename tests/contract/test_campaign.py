@@ -388,6 +388,7 @@ def test_run_metadata_is_plain_finite_json(store: Store) -> None:
         assert trial.run_metadata["ax_jax"]["version"] == 1
 
 
+@pytest.mark.slow
 def test_a_model_phase_follows_the_quasi_random_start(store: Store) -> None:
     campaign = make(store, generation="fast", batch_size=3).run(trials=8, progress=False)
     nodes = [

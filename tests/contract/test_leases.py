@@ -156,6 +156,7 @@ def test_a_live_owner_keeps_its_lease_when_the_databases_clock_jumps(
     assert happened(store, record) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [1.0, -1.0])
 @pytest.mark.fault(14)
 def test_a_dead_owners_lease_ends_although_the_databases_clock_jumps(

@@ -314,6 +314,7 @@ def check(machine: type[Histories], *, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.fault(17)
 def test_a_few_histories(machine: type[Histories]) -> None:
     check(machine, examples=3, steps=8)

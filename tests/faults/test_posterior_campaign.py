@@ -65,6 +65,7 @@ def kill_at_random_moments(bench: Bench, *, trials: int, epochs: int, kills: int
     return again
 
 
+@pytest.mark.slow
 @pytest.mark.fault(1, 21)
 def test_a_killed_training_goes_on_with_the_same_bits(sqlite_bench: Bench) -> None:
     kill_at_random_moments(sqlite_bench, trials=3, epochs=6, kills=2)

@@ -36,6 +36,7 @@ def test_a_quasi_random_campaign_is_the_same_bit_by_bit(bench: Bench) -> None:
     assert killed.values == straight.values
 
 
+@pytest.mark.slow
 def test_a_model_phase_goes_on(sqlite_bench: Bench) -> None:
     bench, options = sqlite_bench, {"batch_size": 2, "generation": "fast"}
     start = 6  # of the quasi-random phase, for three parameters and batches of two

@@ -28,6 +28,7 @@ def test_the_second_is_refused_with_the_owner_s_name(bench: Bench) -> None:
     bench.check(first)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(13)
 def test_a_sleeper_whose_lease_ran_out_changes_nothing(bench: Bench) -> None:
     # Asleep in the middle of an evaluation: it holds no lock of the database.

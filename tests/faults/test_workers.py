@@ -214,6 +214,7 @@ def holders_of_memory() -> list[psutil.Process]:
     return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(6)
 @pytest.mark.parametrize("trouble", ["allocate", "allocate elsewhere"])
 @pytest.mark.fault(6)

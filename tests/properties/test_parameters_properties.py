@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpyro.distributions as dist
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +59,7 @@ def test_values_and_theta_are_two_forms_of_the_same(space: ParameterSpace, u: fl
         assert np.all(space.cdf(theta) >= u - 1e-9 * (1 + abs(theta).max()))
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(
     st.floats(0.3, 20.0),

@@ -305,6 +305,7 @@ def test_a_wrong_table_is_one_sentence(lines, words, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_rule_saves_steps_and_keeps_the_best_curve_of_one_family(tmp_path):
     result = run_seed(0, f"sqlite:///{tmp_path}/family.db")
     assert result.saved >= 0.4

@@ -27,8 +27,9 @@ from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 
 from ax_jax_runners import Campaign, FeatureEvaluator, FeatureTask, Parameter, ParameterSpace
+from ax_jax_runners.campaign.objectives import read_goals
 from ax_jax_runners.campaign.report import overview_figure, write_report
-from ax_jax_runners.campaign.report.findings import collect
+from ax_jax_runners.campaign.report.findings import collect, constraint_texts
 from ax_jax_runners.campaign.report.fit import fitted_curves
 from ax_jax_runners.campaign.report.progress import running_best
 from ax_jax_runners.campaign.report.summary import position_in_box
@@ -373,3 +374,10 @@ def test_a_browser_refuses_any_other_script_in_the_page(written: Path, tmp_path:
     seen = browse(tampered, tmp_path / "profile")
     assert "CONSOLE" in seen.stderr
     assert "<title>run</title>" not in seen.stdout
+
+
+def test_a_constraint_is_shown_as_people_write_it():
+    asked = ["b >= 0", "c <= 2", "-b - 2*c <= 3", "b - c >= 1"]
+    goals = read_goals("a", asked, ("a", "b", "c"))
+    texts = [text for text, _ in constraint_texts(goals)]
+    assert texts == ["b >= 0", "c <= 2", "b + 2 c >= -3", "-b + c <= -1"]

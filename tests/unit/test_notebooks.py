@@ -181,6 +181,7 @@ def code_blocks(page: Path) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["extending", "from_isf"])
 def test_the_program_on_a_page_runs_and_keeps_its_promises(name: str, own_folders: Path) -> None:
     program = own_folders / f"{name}.py"

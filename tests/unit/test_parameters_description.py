@@ -29,6 +29,7 @@ def through_json(space: ParameterSpace) -> ParameterSpace:
     return space_from_description(json.loads(json.dumps(space.describe())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameter",
     [

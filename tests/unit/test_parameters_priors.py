@@ -45,6 +45,7 @@ def test_agrees_with_scipy(family: str) -> None:
     np.testing.assert_allclose(space.log_prior(x), reference.logpdf(x[:, 0]), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["normal", "gamma", "student", "lognormal", "weibull"])
 def test_bounds_truncate_and_renormalise(family: str) -> None:
     prior, reference, _ = FAMILIES[family]

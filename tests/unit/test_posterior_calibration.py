@@ -101,6 +101,7 @@ class TestExactPosterior:
         assert found.passed()
         assert max(found.coverage_area, found.tarp_area) < 0.05
 
+    @pytest.mark.slow
     def test_p_values_are_uniform_over_repeats(self, exact: list[CalibrationReport]) -> None:
         ks = np.array([r.ranks.ks_p_values for r in exact])
         chi_square = np.array([r.ranks.chi_square_p_values for r in exact])

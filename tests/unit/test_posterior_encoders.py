@@ -142,6 +142,7 @@ def gradients(encoder, rows):
     )
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_also_where_nothing_was_measured(built):
     encoder, rows = built
     spoiled = {

@@ -359,6 +359,7 @@ def exact_log_densities(
         return np.asarray(jax.jit(jax.vmap(one))(jnp.asarray(values, jnp.float64)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [None, "physical"])
 @pytest.mark.parametrize("space", SPACES)
 def test_log_densities_are_those_of_a_change_of_variables(

@@ -26,7 +26,7 @@ slow = pytest.mark.slow
 #: family, dimension, base, base affine: every value of each with every family.
 CASES = [
     pytest.param("spline", 1, "logistic", True, marks=slow),
-    ("spline", 2, "gaussian", False),
+    pytest.param("spline", 2, "gaussian", False, marks=slow),
     pytest.param("spline", 3, "student_t", True, marks=slow),
     pytest.param("spline", 5, "gaussian", True, marks=slow),
     pytest.param("affine", 1, "gaussian", True, marks=slow),
@@ -128,6 +128,7 @@ def whole_space(dimension: int) -> tuple[np.ndarray, float]:
     return grid, float(axis[1] - axis[0]) ** dimension
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
     ["spline", *(pytest.param(family, marks=slow) for family in FAMILIES if family != "spline")],

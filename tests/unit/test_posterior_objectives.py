@@ -238,6 +238,7 @@ def test_auxiliary_losses_make_the_heads_tell_scale_and_parameters(
             assert told["scale"] > 0.5
 
 
+@pytest.mark.slow
 def test_auxiliary_losses_of_weight_zero_change_no_bit() -> None:
     plain = toy_estimator(optimiser=optimiser())
     artifacts = plain.fit(toy_dataset())
@@ -323,6 +324,7 @@ def test_elbo_posterior_is_the_exact_one_inside_and_at_the_edges(
     assert (drawn < 1).all()
 
 
+@pytest.mark.slow
 def test_elbo_validation_loss_is_the_bound_and_nll_that_of_the_parameters(
     variational: FlowPosterior,
 ) -> None:
@@ -404,6 +406,7 @@ def test_elbo_num_samples_divides_the_variance_of_the_gradient(
     assert np.linalg.norm(means[16] - means[1]) < 5 * spread
 
 
+@pytest.mark.slow
 def test_elbo_observations_reach_the_likelihood_as_the_data_set_gives_them() -> None:
     """Not standardised, whatever their form."""
     draws = np.random.default_rng(0)

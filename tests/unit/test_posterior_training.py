@@ -91,6 +91,7 @@ def assert_same_training(found: FlowPosterior, expected: FlowPosterior) -> None:
 # ---------------------------------------------------------------------- what is learned and told
 
 
+@pytest.mark.slow
 def test_npe_fit_is_better_than_the_gaussian_fit(
     trained: FlowPosterior, dataset: ArrayDataset
 ) -> None:

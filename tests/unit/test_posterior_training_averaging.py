@@ -53,6 +53,7 @@ def test_the_mean_soon_forgets_where_it_began() -> None:
     np.testing.assert_allclose(mean, 1.0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_steps_are_those_without_a_mean(averaged: tuple[Any, list[TrainingState]]) -> None:
     _, with_mean = averaged
     _, without = states_of(0.0)

@@ -132,6 +132,7 @@ fixed = false
 """
 
 
+@pytest.mark.slow
 def test_a_campaign_file_explores_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("cells.toml").write_text(FILE)

@@ -66,6 +66,7 @@ def test_the_seed_point_is_inside_in_either_precision(neuron: Any) -> None:
     assert pickle.loads(pickle.dumps(neuron)) == neuron  # noqa: S301
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neuron", NEURONS, ids=repr)
 def test_features_are_finite_all_over_the_box_and_both_batch_axes_agree(neuron: Any) -> None:
     rng = np.random.default_rng(3)

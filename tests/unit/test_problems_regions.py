@@ -64,6 +64,7 @@ def test_the_violation_agrees_with_the_geometry(region: AnalyticRegion) -> None:
     assert (violation <= 0.0).sum() > 900
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", [kind(40) for kind in KINDS], ids=repr)
 def test_single_precision_gives_nearly_the_same_violation(region: AnalyticRegion) -> None:
     rng = np.random.default_rng(12)

@@ -163,6 +163,7 @@ def test_references_follow_the_likelihood_on_a_grid(name: str, x: list[float]) -
     assert max(distances) < 1.95 / math.sqrt(n) + 2e-3, distances
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in EXACT if name != "slcp-distractors"])
 def test_references_are_calibrated_by_the_simulator(name: str) -> None:
     # Ranks of the true parameters among posterior draws are uniform, whatever the likelihood says.

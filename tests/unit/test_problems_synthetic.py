@@ -163,6 +163,7 @@ def test_gardner_is_as_printed() -> None:
     assert 0.1 < holds.mean() < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_batch_gives_the_bits_of_single_arms(name: str) -> None:
     task = build(name, noise_sd=0.3)

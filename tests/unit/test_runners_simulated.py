@@ -384,6 +384,7 @@ def interrupt_after(polls: int) -> Any:
     return lambda: next(left, None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("store_url", "questions"),
     [

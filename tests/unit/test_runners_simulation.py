@@ -298,6 +298,7 @@ RUNTIMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda r: type(r).__name__)
 def test_a_runtime_comes_back_from_json_as_it_was(runtime):
     kept = check_runtime(runtime)

@@ -127,6 +127,13 @@ def test_code_data_and_settings_do() -> None:
     assert len({base, *others}) == 6
 
 
+def test_the_schema_is_part_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identity({}), evaluation_id("run", {})
+    monkeypatch.setattr("ax_jax_runners.store.identity.SCHEMA", 2)
+    after = identity({}), evaluation_id("run", {})
+    assert len({*before, *after}) == 4
+
+
 def test_zero_has_no_sign() -> None:
     assert identity({"x": -0.0}) == identity({"x": 0.0})
     signed, plain = np.array([-0.0, 1.0]), np.array([0.0, 1.0])

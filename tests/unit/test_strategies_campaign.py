@@ -59,6 +59,7 @@ def test_memory_and_strength_are_searched_on_their_own_scales(task):
     assert hourly.space.parameters[0].bijector == MemoryDecay(2880.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("assets", "dimension"), [(4, 8), pytest.param(20, 40, marks=pytest.mark.slow)]
 )

@@ -184,6 +184,7 @@ def test_scale_of_the_prices_does_not_matter(prices: np.ndarray) -> None:
     np.testing.assert_allclose(other.value, one.value, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [1, 1440])
 def test_extreme_parameters_stay_finite(minutes: int) -> None:
     history = walk(120, 3, step=0.3)

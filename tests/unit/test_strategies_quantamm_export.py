@@ -92,10 +92,11 @@ def test_k_without_a_memory_is_refused_and_none_is_nothing() -> None:
     for name in ("log_k", "k", "log_amplitude"):
         with pytest.raises(MissingParameter, match=f"'{name}' counts in units of the memory"):
             convert_parameter_values({name: [1.0], "logit_lamb": None}, RUN)
-    assert convert_parameter_values({"logit_lamb": None, "raw_width": None}, RUN) == {
-        "values": {},
-        "strings": {},
-    }
+    names = "logit_lamb log_k k raw_exponents raw_width log_amplitude raw_pre_exp_scaling"
+    nothing: dict[str, Any] = dict.fromkeys([*names.split(), "logit_pre_exp_scaling"])
+    assert convert_parameter_values(nothing, RUN) == {"values": {}, "strings": {}}
+    logit = convert_parameter_values({**nothing, "logit_pre_exp_scaling": [0.0]}, RUN)
+    assert logit["values"] == {"pre_exp_scaling": [0.5]}
     with pytest.raises(KeyError, match="'chunk_period'"):
         convert_parameter_values({"logit_lamb": [1.0]}, {})
     with pytest.raises(ParameterError, match="max_memory_days is 0"):

@@ -148,6 +148,9 @@ def test_metrics_of_dictionaries_are_chosen_by_name(path: Path) -> None:
     single = [row(0, 1, train_objective={"sharpe": 1.0}), row(10, 1, train_objective=0.5)]
     write(path, single)
     assert place(path, "best_train_objective", metric_key="sharpe") == (0, 0)
+    for first in (0.5, [0.5], [], None):
+        write(path, [row(0, 1, train_objective=first), row(10, 1, train_objective=metrics(1.0))])
+        assert place(path, "best_train_objective", metric_key="sharpe") == (1, 0)
 
 
 def test_the_continuous_test_stands_for_the_test_in_every_row(path: Path) -> None:
@@ -172,6 +175,10 @@ def test_the_continuous_test_stands_for_the_test_in_every_row(path: Path) -> Non
     assert retrieve_best(path, "best_test_objective", False, **apart)[1] == 0
     with pytest.raises(UnknownMetric, match="'continuous_test_return'"):
         load_manually(path, "best_test_objective", metric_key="return")
+    write(path, [{**rows[1], "step": 0}, {**rows[0], "step": 10}])
+    assert place(path, "best_test_objective", metric_key="sharpe") == (0, 1)
+    with pytest.raises(NoFeasibleArm):
+        load_manually(path, "best_test_objective_of_last", metric_key="sharpe")
 
 
 def test_an_objective_is_a_number_or_a_metric() -> None:

@@ -82,6 +82,12 @@ def test_another_run_has_another_name(other: dict[str, Any]) -> None:
     assert get_run_location({"a": 2**60}) != get_run_location({"a": 2**60 + 1})
 
 
+def test_another_schema_gives_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = get_run_location(RUN)
+    monkeypatch.setattr("ax_jax_runners.strategies.quantamm.fingerprints._SCHEMA", 2)
+    assert get_run_location(RUN) != before
+
+
 def test_defaults_may_be_spelled_out_or_not() -> None:
     defaults = {"gas": 0.5, "optimisation_settings": {"seed": 0, "optuna_settings": {"n": 1}}}
     spelled = deepcopy(RUN)

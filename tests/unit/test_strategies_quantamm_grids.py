@@ -55,6 +55,10 @@ def test_points_share_nothing_and_hold_plain_numbers() -> None:
     assert params == before
     assert [(p["a"], p["b"]) for p in grids[1]] == [(a, [b]) for a in (0, 1) for b in "xy"]
     assert type(grids[1][0]["a"]) is int
+    grids[1][0]["b"].append("z")
+    assert grids[1][2]["b"] == ["x"]
+    mapped = create_product_of_linspaces({}, {"a": (0, 1)}, {"a": 2}, {"a": np.exp})
+    assert {type(point["a"]) for point in [*grids[0], *mapped]} == {float}
 
 
 def test_grids_that_cannot_be_made_are_refused() -> None:

@@ -95,7 +95,7 @@ def test_k_is_logarithmic_or_plain() -> None:
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array, jnp.array])
-@pytest.mark.parametrize("name", [n for n in FULL if n != "initial_memory_length_delta"])
+@pytest.mark.parametrize("name", FULL)
 def test_a_value_for_each_asset_may_be_any_sequence(kind: Any, name: str) -> None:
     given = [0.2, 0.5, 0.75]
     plain = init_params({**FULL, name: given}, 3, n_parameter_sets=2)
@@ -209,7 +209,9 @@ def test_initial_values_spread_over_sets_and_assets(given: Any, expected: Any) -
 def test_initial_values_of_other_shapes_are_refused() -> None:
     with pytest.raises(ParameterError, match=r"give a number, 6 numbers .* of the shape \(4, 6\)"):
         process_initial_values({"a": np.ones((2, 3))}, "a", 6, 4)
-    assert process_initial_values({"a": [7.0]}, "a", 3, 2, force_scalar=True).tolist() == [7.0, 7.0]
+    for one in ([7.0], (7.0,), np.array([7.0]), jnp.array([7.0]), np.array(7.0)):
+        found = process_initial_values({"a": one}, "a", 3, 2, force_scalar=True)
+        assert found.tolist() == [7.0, 7.0]
     assert process_initial_values({"a": [7, 8]}, "a", 3, 2, True).tolist() == [7.0, 8.0]
     for given in ([1.0, 2.0, 3.0], "a", [[1.0], [2.0, 3.0]]):
         with pytest.raises(ValueError, match="of the shape"):

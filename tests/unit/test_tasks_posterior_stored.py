@@ -226,6 +226,7 @@ def campaign(store: Store) -> Campaign:
     return campaign_in(store, TASK, "trainings").run(6, progress=False)
 
 
+@pytest.mark.slow
 def test_networks_of_different_shapes_are_trained_in_one_campaign(campaign: Campaign) -> None:
     trials = campaign.experiment.trials.values()
     assert [trial.status for trial in trials] == [TrialStatus.COMPLETED] * 6
@@ -388,6 +389,7 @@ min_curves = 5
 """
 
 
+@pytest.mark.slow
 def test_a_campaign_file_trains_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

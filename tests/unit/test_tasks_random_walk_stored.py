@@ -209,6 +209,7 @@ def test_arrays_are_files_that_their_digest_finds_and_no_point_is_in_the_databas
     assert size < 40_000
 
 
+@pytest.mark.slow
 def test_curves_have_a_point_for_every_slice(finished):
     for trial in finished.experiment.trials.values():
         curves = outcome(trial).curves

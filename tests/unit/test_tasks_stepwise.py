@@ -320,6 +320,7 @@ def test_the_noise_of_a_step_does_not_depend_on_the_slices():
     assert last[0] == pytest.approx(last[1], rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"steps": 0}, {"steps_per_slice": 2.5}, {"noise_sd": -1}])
 def test_options_of_the_learning_curve_are_checked(options):
     with pytest.raises(ConfigurationError, match=next(iter(options))):

@@ -13,6 +13,7 @@ from ax.core.parameter import ChoiceParameter, FixedParameter, Parameter, RangeP
 from ax_jax_runners.campaign.objectives import Goals
 from ax_jax_runners.campaign.results import Best, observed_arms
 from ax_jax_runners.errors import NoFeasibleArm
+from ax_jax_runners.parameters.constraints import LinearConstraint
 from ax_jax_runners.parameters.designs import GRID
 from ax_jax_runners.parameters.space_filling import LATIN_HYPERCUBE, SOBOL
 
@@ -145,9 +146,16 @@ def collect(campaign: Campaign) -> Findings:
 
 def constraint_texts(goals: Goals) -> list[tuple[str, Any]]:
     """Every outcome constraint as text, with itself."""
-    return [
-        (f"{_sum_text(item.coefficients)} <= {item.bound:.6g}", item) for item in goals.constraints
-    ]
+    return [(_inequality_text(item), item) for item in goals.constraints]
+
+
+def _inequality_text(constraint: LinearConstraint) -> str:
+    form, bound = constraint.coefficients, constraint.bound
+    if all(weight < 0 for _, weight in form):
+        # Nobody writes -power <= -3. What is added makes 0 of -0.
+        turned = tuple((name, -weight) for name, weight in form)
+        return f"{_sum_text(turned)} >= {-bound + 0.0:.6g}"
+    return f"{_sum_text(form)} <= {bound:.6g}"
 
 
 def _best(campaign: Campaign, first: Goal) -> tuple[Best, ...]:
