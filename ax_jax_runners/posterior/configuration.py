@@ -46,8 +46,8 @@ class FlowConfiguration:
     layers: int = 5
     width: int = 64
     depth: int = 2
-    bins: int = 8
-    bound: float = 10.0
+    bins: int = 12
+    bound: float = 6.0
     base: str = "gaussian"
     base_affine: bool = True
     regression: bool = True
@@ -125,10 +125,10 @@ class OptimiserConfiguration:
         min_delta: By how much an epoch must be better than the best, in nats.
     """
 
-    learning_rate: float = 5e-3
+    learning_rate: float = 8e-3
     batch_size: int = 200
     epochs: int = 100
-    weight_decay: float = 0.02
+    weight_decay: float = 0.05
     average_decay: float = 0.995
     gradient_clip_norm: float | None = 1.0
     cosine: bool = True
