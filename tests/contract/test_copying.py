@@ -163,6 +163,7 @@ def test_the_copy_is_the_same_campaign_bit_by_bit(case: Case) -> None:
     assert trials == 12
 
 
+@pytest.mark.slow
 def test_the_copy_goes_on_with_the_same_arms_and_values(case: Case) -> None:
     copy_campaign(case.source, case.target, "walk")
     theirs = Campaign.load("walk", TASK, store=case.target).run(20, progress=False)

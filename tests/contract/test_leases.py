@@ -173,6 +173,7 @@ def test_a_dead_owners_lease_ends_although_the_databases_clock_jumps(
     assert take_lease(store, record).token == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [1.0, -1.0])
 @pytest.mark.fault(14)
 def test_the_clock_of_this_process_does_not_matter(

@@ -172,6 +172,7 @@ def test_a_task_that_raises_fails_its_trials_and_the_loop_ends_clearly(runners_c
     assert Broken.calls == (2 if runners_case.is_single else 3)
 
 
+@pytest.mark.slow
 def test_a_campaign_loaded_without_its_task_ends_with_a_sentence(runners_case, database):
     dbs = settings(database, [runners_case.task])
     loop = orchestrator(runners_case.task, runners_case.runner(), dbs, **TOLERANT)

@@ -68,7 +68,7 @@ def finished(backend: str, folder: Path | None = None) -> tuple[FlowPosterior, l
     ("backend", "kills"),
     [
         ("equinox", 2),
-        ("orbax", 1),
+        pytest.param("orbax", 1, marks=pytest.mark.slow),
         *(pytest.param(name, 12, marks=pytest.mark.slow) for name in training.EPOCHS),
     ],
 )
@@ -124,6 +124,7 @@ def test_checkpoint_that_is_damaged_costs_the_epochs_after_the_one_before(
     assert_same_training(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(13)
 def test_two_processes_do_not_train_into_one_folder(tmp_path: Path) -> None:
     life = start(tmp_path / "programs", "equinox", tmp_path / "training")

@@ -76,6 +76,7 @@ def test_a_displaced_process_changes_nothing_any_more(bench: Bench) -> None:
     ended.check_kept_in(Records.read(bench.url))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [3600.0, pytest.param(-3600.0, marks=pytest.mark.slow)])
 @pytest.mark.fault(14)
 def test_wrong_clocks_of_processes_do_not_matter(sqlite_bench: Bench, ahead: float) -> None:

@@ -72,6 +72,7 @@ FORBIDDEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("room", "imported"), FORBIDDEN)
 def test_an_import_against_the_direction_is_found(copied: Path, room: str, imported: str) -> None:
     planted = copied / room / "planted.py"

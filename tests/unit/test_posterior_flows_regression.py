@@ -136,6 +136,7 @@ def test_no_step_of_the_optimiser_changes_it():
     )
 
 
+@pytest.mark.slow
 def test_behind_a_network_there_is_none():
     behind = fit(EncoderConfiguration(vector_depth=1, hidden_dim=8, embedding_dim=4))
     assert behind.density.weights.fixed.flow.regression is None

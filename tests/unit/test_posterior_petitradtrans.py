@@ -610,6 +610,7 @@ def field() -> FlowMatchingPosterior:
     return followed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keyword", "value"), [("learning_rate", 1e-3), ("seed", 1)])
 def test_a_keyword_of_the_field_changes_the_weights(
     field: FlowMatchingPosterior, keyword: str, value: Any

@@ -56,6 +56,7 @@ def violation(neuron: Any, features: Any) -> np.ndarray:
 # ---------------------------------------------------------------------- all neurons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neuron", NEURONS, ids=repr)
 def test_the_seed_point_is_inside_in_either_precision(neuron: Any) -> None:
     point = neuron.space.pack(neuron.seed_point)

@@ -109,6 +109,7 @@ def agree(found: np.ndarray, expected: np.ndarray) -> None:
 # ---- values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "kind", "arguments"), SINGLE)
 def test_one_objective_is_that_of_botorch(
     name: str, options: dict, kind: Any, arguments: dict

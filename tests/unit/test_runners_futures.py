@@ -124,7 +124,9 @@ SLOW = pytest.mark.slow
 ENGINES = ["dask", pytest.param("slurm", marks=SLOW)]
 
 
-@pytest.fixture(scope="module", params=["dask", "slurm", "threads", "spawned"])
+@pytest.fixture(
+    scope="module", params=["dask", pytest.param("slurm", marks=SLOW), "threads", "spawned"]
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[str | Executor]:
     context = multiprocessing.get_context("spawn")
     if request.param == "threads":

@@ -210,6 +210,7 @@ def test_extreme_parameters_stay_finite(minutes: int) -> None:
     assert np.isfinite(slopes).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences(prices: np.ndarray) -> None:
     decay, strength = MemoryDecay(1440.0), Log2()
 

@@ -138,6 +138,7 @@ def test_the_loss_is_known_after_every_epoch_by_the_examples_seen() -> None:
     assert all(report.done for report in task.progress(task.advance(state)))
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
     # So fast a training jumps about.
     plain = {"base_affine": False, "regression": False}

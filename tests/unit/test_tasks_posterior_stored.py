@@ -124,6 +124,7 @@ print(task_identity(task).digest)
 """
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same_digest() -> None:
     found = subprocess.run(
         [sys.executable, "-c", IDENTITY], capture_output=True, text=True, timeout=120, check=True

@@ -115,6 +115,7 @@ def keys_of_particles(key, particles=PARTICLES):
     return np.stack(pairs, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(ARMS)))
 def test_an_arm_is_a_run_of_a_walk_with_its_settings(reports, number):
     arm, found = ARMS[number], reports[number].arrays["unit_states"]
