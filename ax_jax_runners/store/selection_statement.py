@@ -47,6 +47,8 @@ def statement(experiment_id: int, selection: Selection) -> Select:
     else:
         best = _best(experiment_id, selection, selection.conditions).subquery("best")
         chosen = select(best, literal(1).label("is_kept")).cte("chosen")
+    # PostgreSQL would put the choice into the join, and choose again for each row that is joined.
+    chosen = chosen.prefix_with("MATERIALIZED", dialect="postgresql")
     of = observation.alias("of_chosen")
     return (
         select(
