@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
 
 from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.posterior.checks import (
+    check_choice,
+    check_flag,
+    check_numbers,
+    check_share,
+    check_whole,
+)
 
 FAMILIES = ("spline", "affine", "autoregressive", "neural_autoregressive")
 SPACES = ("physical", "cube", "unconstrained")
@@ -57,14 +62,14 @@ class FlowConfiguration:
     bisection_steps: int = 48
 
     def __post_init__(self) -> None:
-        _check_choice("family", self.family, FAMILIES)
-        _check_choice("base", self.base, BASES)
-        _check_whole(self, {"layers": 1, "width": 1, "depth": 0, "bins": 2})
-        _check_whole(self, {"transform_units": 1, "bisection_steps": 1})
-        _check_numbers(self, above=("bound",), at_least=("min_slope",))
-        _check_share("min_residual", self.min_residual)
-        _check_flag("base_affine", self.base_affine)
-        _check_flag("regression", self.regression)
+        check_choice("family", self.family, FAMILIES)
+        check_choice("base", self.base, BASES)
+        check_whole(self, {"layers": 1, "width": 1, "depth": 0, "bins": 2})
+        check_whole(self, {"transform_units": 1, "bisection_steps": 1})
+        check_numbers(self, above=("bound",), at_least=("min_slope",))
+        check_share("min_residual", self.min_residual)
+        check_flag("base_affine", self.base_affine)
+        check_flag("regression", self.regression)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +99,11 @@ class EncoderConfiguration:
     vector_depth: int = 1
 
     def __post_init__(self) -> None:
-        _check_choice("spectrum", self.spectrum, SPECTRUM_ENCODERS)
-        _check_whole(self, {"embedding_dim": 1, "spectrum_embedding_dim": 1, "hidden_dim": 1})
-        _check_whole(self, {"photometry_embedding_dim": 1, "patch_size": 1, "vector_depth": 0})
+        check_choice("spectrum", self.spectrum, SPECTRUM_ENCODERS)
+        check_whole(self, {"embedding_dim": 1, "spectrum_embedding_dim": 1, "hidden_dim": 1})
+        check_whole(self, {"photometry_embedding_dim": 1, "patch_size": 1, "vector_depth": 0})
         if self.n_wavelengths is not None:
-            _check_whole(self, {"n_wavelengths": 1})
+            check_whole(self, {"n_wavelengths": 1})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,21 +145,21 @@ class OptimiserConfiguration:
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_whole(self, {"batch_size": 1, "epochs": 1})
-        _check_numbers(
+        check_whole(self, {"batch_size": 1, "epochs": 1})
+        check_numbers(
             self,
             above=("learning_rate", "gradient_clip_norm", "schedule_epochs"),
             at_least=("weight_decay", "warmup_epochs", "min_learning_rate", "min_delta"),
         )
-        _check_share("warmup_fraction", self.warmup_fraction)
-        _check_share("average_decay", self.average_decay)
+        check_share("warmup_fraction", self.warmup_fraction)
+        check_share("average_decay", self.average_decay)
         if self.average_decay == 1:
             raise ConfigurationError(
                 "average_decay is 1, with which the mean never changes; give a number below 1."
             )
-        _check_flag("cosine", self.cosine)
+        check_flag("cosine", self.cosine)
         if self.patience is not None:
-            _check_whole(self, {"patience": 1})
+            check_whole(self, {"patience": 1})
         if self.min_learning_rate > self.learning_rate:
             raise ConfigurationError(
                 f"min_learning_rate {self.min_learning_rate} is above learning_rate "
@@ -198,7 +203,7 @@ class RegularisationConfiguration:
     max_derivative: float = 5.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self, at_least=tuple(f.name for f in dataclasses.fields(self)))
+        check_numbers(self, at_least=tuple(f.name for f in dataclasses.fields(self)))
         if self.min_derivative > self.max_derivative:
             raise ConfigurationError(
                 f"min_derivative {self.min_derivative} is above max_derivative "
@@ -221,7 +226,7 @@ class StabilityConfiguration:
     edge_hit_rate: float | None = 0.0
 
     def __post_init__(self) -> None:
-        _check_numbers(self, at_least=tuple(f.name for f in dataclasses.fields(self)))
+        check_numbers(self, at_least=tuple(f.name for f in dataclasses.fields(self)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,8 +246,8 @@ class CheckpointConfiguration:
     def __post_init__(self) -> None:
         if self.directory is not None:
             object.__setattr__(self, "directory", str(Path(self.directory)))
-        _check_choice("backend", self.backend, CHECKPOINT_BACKENDS)
-        _check_flag("resume", self.resume)
+        check_choice("backend", self.backend, CHECKPOINT_BACKENDS)
+        check_flag("resume", self.resume)
         if self.resume and self.directory is None:
             raise ConfigurationError("resume is asked for without a directory; give the directory.")
 
@@ -262,41 +267,4 @@ class DiagnosticsConfiguration:
     def __post_init__(self) -> None:
         if self.directory is not None:
             object.__setattr__(self, "directory", str(Path(self.directory)))
-        _check_whole(self, {"interval": 1})
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigurationError(f"{name} is {value!r}; choose one of {', '.join(allowed)}.")
-
-
-def _check_flag(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{name} is {value!r}; give True or False.")
-
-
-def _check_whole(group: Any, least: dict[str, int]) -> None:
-    for name, smallest in least.items():
-        value: Any = getattr(group, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise ConfigurationError(f"{name} is {value!r}; give a whole number from {smallest}.")
-
-
-def _check_numbers(group: Any, *, above: tuple[str, ...] = (), at_least: tuple[str, ...]) -> None:
-    for name in (*above, *at_least):
-        value: Any = getattr(group, name)
-        if value is None and "None" in str(type(group).__annotations__[name]):
-            continue
-        if not _is_number(value) or value < 0 or (name in above and value == 0):
-            wanted = "above 0" if name in above else "of at least 0"
-            raise ConfigurationError(f"{name} is {value!r}; give a number {wanted}.")
-
-
-def _check_share(name: str, value: Any) -> None:
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise ConfigurationError(f"{name} is {value!r}; give a number from 0 to 1.")
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+        check_whole(self, {"interval": 1})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from ax_jax_runners.errors import ConfigurationError
+from ax_jax_runners.posterior.checks import check_numbers, check_whole
 from ax_jax_runners.posterior.configuration import OptimiserConfiguration
 
 #: Like the field's defaults chosen by a campaign on two moons with 10,000 simulations.
@@ -30,11 +29,5 @@ class FlowMatchingConfiguration:
     time_exponent: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "integration_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigurationError(f"{name} is {value!r}; give a whole number from 1.")
-        exponent = self.time_exponent
-        number = isinstance(exponent, (int, float)) and not isinstance(exponent, bool)
-        if not number or not math.isfinite(exponent) or exponent < 0:
-            raise ConfigurationError(f"time_exponent is {exponent!r}; give a number of at least 0.")
+        check_whole(self, {"width": 1, "layers": 1, "integration_steps": 1})
+        check_numbers(self, at_least=("time_exponent",))

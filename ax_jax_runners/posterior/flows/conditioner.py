@@ -51,12 +51,12 @@ class Conditioner(eqx.Module):
         rows = x.shape[1:]
         biases = [bias.reshape(-1, *(1,) * len(rows)) for bias in self.biases]
         first = weights[0]
-        hidden = _product(x, first[: self.coordinates]) + (
-            _product(embedding, first[self.coordinates :]) + biases[0]
+        hidden = weighted(x, first[: self.coordinates]) + (
+            weighted(embedding, first[self.coordinates :]) + biases[0]
         )
         last = len(weights) - 1
         for layer in range(1, last + 1):
-            change = _product(jax.nn.relu(hidden), weights[layer]) + biases[layer]
+            change = weighted(jax.nn.relu(hidden), weights[layer]) + biases[layer]
             hidden = change if layer == last else hidden + change
         return hidden.reshape(-1, self.parameters, *hidden.shape[1:])
 
@@ -70,7 +70,8 @@ class Conditioner(eqx.Module):
         return tuple(w * mask for w, mask in zip(self.weights, masks, strict=True))
 
 
-def _product(inputs: Array, weights: Array) -> Array:
+def weighted(inputs: Array, weights: Array) -> Array:
+    """Return the products (outputs, ...) of inputs (n, ...) with a matrix (n, outputs)."""
     # A row by itself is meant for jax.vmap, which puts the rows first.
     return inputs @ weights if inputs.ndim == 1 else weights.T @ inputs
 

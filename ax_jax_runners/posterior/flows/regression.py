@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ax_jax_runners.posterior.flows.conditioner import weighted
+
 #: Standard deviations of an observation beyond which it moves the regression no further.
 _REACH = 5.0
 #: Share of the residuals' covariance that is taken without its correlations, and the least
@@ -103,9 +105,8 @@ class Regression(eqx.Module):
 
     def _mean(self, observation: Array) -> Array:
         within = jnp.clip(observation, -_REACH, _REACH)
-        if within.ndim == 1:
-            return self.offset + within @ self.slopes
-        return self.offset[:, None] + self.slopes.T @ within
+        offset = self.offset.reshape(-1, *(1,) * (within.ndim - 1))
+        return offset + weighted(within, self.slopes)
 
     def _log_det(self) -> Array:
         return jnp.log(jnp.diagonal(self.inverse)).sum()

@@ -14,13 +14,10 @@ from ax_jax_runners.errors import (
     ArtifactCorrupt,
     AxJaxError,
     ConfigurationError,
-    ParameterError,
-    ResultNotStorable,
     StoreError,
 )
 from ax_jax_runners.files.lock import WriterLock
 from ax_jax_runners.parameters import ParameterSpace
-from ax_jax_runners.parameters.description import space_from_description
 from ax_jax_runners.posterior.configuration import SPACES
 from ax_jax_runners.posterior.estimator import PosteriorEstimator
 from ax_jax_runners.posterior.persistence import schema
@@ -32,6 +29,7 @@ from ax_jax_runners.posterior.persistence.document import (
     write_document,
 )
 from ax_jax_runners.posterior.persistence.families import class_of_family
+from ax_jax_runners.posterior.persistence.priors import describe_prior, prior_of
 from ax_jax_runners.posterior.persistence.state_folder import (
     open_state,
     publish_state,
@@ -283,7 +281,7 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
             "estimator_config": plain(self._build_estimator_config(), "estimator_config"),
             "parameter_dim": self.parameter_dim,
             "parameter_space": self.parameter_space,
-            "prior": None if self.prior is None else _described(self.prior),
+            "prior": None if self.prior is None else describe_prior(self.prior),
             "seed": self.seed,
             "task": {
                 "name": self.task_name,
@@ -311,28 +309,6 @@ class PersistentPosteriorEstimator(PosteriorEstimator):
         document = {**self._build_serialized_metadata(record), "state": dict(state)}
         record = replace(record, digest=digest_of(document))
         return {**document, "artifact": record.describe()}, record
-
-
-def prior_of(metadata: Mapping[str, Any]) -> ParameterSpace | None:
-    """Return the prior that saved metadata describe, or None.
-
-    Raises:
-        ParameterError: A description that makes no prior of this package, or another one.
-    """
-    description = metadata.get("prior")
-    return None if description is None else space_from_description(description)
-
-
-def _described(prior: ParameterSpace) -> dict[str, Any]:
-    description = plain(prior.describe(), "prior")
-    try:
-        space_from_description(description)
-    except ParameterError as error:
-        raise ResultNotStorable(
-            f"The estimator could not be loaded again, for its prior is lost in the metadata. "
-            f"{error} Or use a distribution that numpyro has."
-        ) from error
-    return description
 
 
 def _told(source: Mapping[str, Any], bare: Mapping[str, Any], what: str) -> str | None:
