@@ -18,17 +18,25 @@ from sqlalchemy import (
     union_all,
 )
 
-from ax_jax_runners.store.selection import AtLeast, Condition, Selection
+from ax_jax_runners.store.selection import Condition, Selection
+from ax_jax_runners.store.selection_conditions import (
+    PLACE,
+    each_holds_somewhere,
+    kept_at_once,
+    kept_one_by_one,
+    of_metric,
+)
 from ax_jax_runners.store.statuses import TRIAL_STATUSES, trial
 from ax_jax_runners.store.tables import observation
 
 _DISREGARDED = [
     number for number, name in TRIAL_STATUSES.items() if name in ("FAILED", "ABANDONED")
 ]
-_PLACE = ("trial_index", "arm_name", "step", "member")
 _SET = ("trial_index", "arm_name", "member")
 _CHECKPOINT = ("trial_index", "arm_name", "step")
 _PARTS = {"set": _SET, "checkpoint": _CHECKPOINT}
+#: How many candidates, the best first, are looked at one by one before all of them are read.
+NEAREST = 4_000
 
 
 def statement(experiment_id: int, selection: Selection) -> Select:
@@ -41,8 +49,8 @@ def statement(experiment_id: int, selection: Selection) -> Select:
         same = [strict.c[name] == loose.c[name] for name in _PARTS.get(selection.per or "", ())]
         answered = exists(select(literal(1)).select_from(strict).where(*same).correlate(loose))
         chosen = union_all(
-            select(*(strict.c[name] for name in _PLACE), literal(1).label("is_kept")),
-            select(*(loose.c[name] for name in _PLACE), literal(0)).where(~answered),
+            select(*(strict.c[name] for name in PLACE), literal(1).label("is_kept")),
+            select(*(loose.c[name] for name in PLACE), literal(0)).where(~answered),
         ).cte("chosen")
     else:
         best = _best(experiment_id, selection, selection.conditions).subquery("best")
@@ -52,13 +60,13 @@ def statement(experiment_id: int, selection: Selection) -> Select:
     of = observation.alias("of_chosen")
     return (
         select(
-            *(chosen.c[name] for name in _PLACE),
+            *(chosen.c[name] for name in PLACE),
             chosen.c.is_kept,
             of.c.metric,
             of.c.window,
             of.c.value,
         )
-        .join_from(chosen, of, and_(*(of.c[name] == chosen.c[name] for name in _PLACE)))
+        .join_from(chosen, of, and_(*(of.c[name] == chosen.c[name] for name in PLACE)))
         .where(of.c.experiment_id == experiment_id)
         .order_by(chosen.c.trial_index, chosen.c.step, chosen.c.member, of.c.id)
     )
@@ -66,27 +74,65 @@ def statement(experiment_id: int, selection: Selection) -> Select:
 
 def _best(experiment_id: int, selection: Selection, conditions: Sequence[Condition]) -> Select:
     """Select the places of the best candidates."""
-    row = _at_last_steps(experiment_id, selection) if selection.last else observation.alias()
-    candidates = select(*(row.c[name] for name in _PLACE)).where(
-        row.c.value.is_not(None),
-        *_regarded(experiment_id, row.c.trial_index),
-        *_kept(experiment_id, row, conditions),
-    )
-    if not selection.last:
-        candidates = candidates.where(
-            *_of_metric(experiment_id, row, selection.metric, selection.window),
-            # No index holds it, so that no index but the one in the order of values looks tempting.
-            row.c.status != "failed",
-        )
-    order = _order(row, selection)
+    somewhere = each_holds_somewhere(experiment_id, conditions)
+    if selection.last:
+        row: Any = _at_last_steps(experiment_id, selection)
+        kept = kept_one_by_one(experiment_id, row, conditions)
+        candidates = _places(row).where(row.c.value.is_not(None), *somewhere, *kept)
+    elif not conditions:
+        row = observation.alias()
+        candidates = _of_value(experiment_id, selection, row)
+    elif selection.per is None:
+        return _nearest_or_any(experiment_id, selection, conditions)
+    else:
+        compared = (selection.metric, selection.window or None)
+        row = kept_at_once(experiment_id, compared, conditions, where=somewhere).subquery("kept")
+        candidates = _places(row)
+    candidates = candidates.where(*_regarded(experiment_id, row.c.trial_index))
+    best = candidates.order_by(*_order(row, selection)).limit(1)
     if selection.per is None:
-        return candidates.order_by(*order).limit(1)
-    if selection.per == "set" and not selection.last:
-        return _best_of_sets(experiment_id, selection, candidates.order_by(*order).limit(1), row)
+        return best
+    if selection.per == "set" and not selection.last and not conditions:
+        return _best_of_sets(experiment_id, selection, best, row)
     parts = [row.c[name] for name in _PARTS[selection.per]]
-    rank = func.row_number().over(partition_by=parts, order_by=order)
+    rank = func.row_number().over(partition_by=parts, order_by=_order(row, selection))
     ranked = candidates.add_columns(rank.label("rank")).subquery("ranked")
-    return select(*(ranked.c[name] for name in _PLACE)).where(ranked.c.rank == 1)
+    return _places(ranked).where(ranked.c.rank == 1)
+
+
+def _nearest_or_any(
+    experiment_id: int, selection: Selection, conditions: Sequence[Condition]
+) -> Select:
+    """Select the best place that keeps conditions: among the best by value, or else among all."""
+    somewhere = each_holds_somewhere(experiment_id, conditions)
+    row = observation.alias()
+    regarded = _regarded(experiment_id, row.c.trial_index)
+    best = _of_value(experiment_id, selection, row).add_columns(row.c.value).where(*regarded)
+    near = best.where(*somewhere).order_by(*_order(row, selection)).limit(NEAREST).subquery("near")
+    kept = _places(near).where(*kept_one_by_one(experiment_id, near, conditions))
+    nearest = kept.order_by(*_order(near, selection)).limit(1).cte("nearest")
+    # In the innermost query, so that nothing is read where one was near.
+    none_near = ~exists(select(literal(1)).select_from(nearest))
+    compared = (selection.metric, selection.window or None)
+    every = kept_at_once(experiment_id, compared, conditions, where=[none_near, *somewhere])
+    far = every.subquery("far")
+    farther = _places(far).where(*_regarded(experiment_id, far.c.trial_index))
+    rest = farther.order_by(*_order(far, selection)).limit(1).subquery("rest")
+    return select(*_places(nearest).union_all(_places(rest)).subquery("either").c)
+
+
+def _places(row: Any) -> Select:
+    return select(*(row.c[name] for name in PLACE))
+
+
+def _of_value(experiment_id: int, selection: Selection, row: Any) -> Select:
+    """Select places with a value of the metric."""
+    return _places(row).where(
+        row.c.value.is_not(None),
+        *of_metric(experiment_id, row, selection.metric, selection.window),
+        # No index holds it, so that no index but the one in the order of values looks tempting.
+        row.c.status != "failed",
+    )
 
 
 def _best_of_sets(experiment_id: int, selection: Selection, best: Select, row: Any) -> Select:
@@ -99,7 +145,7 @@ def _best_of_sets(experiment_id: int, selection: Selection, best: Select, row: A
         .scalar_subquery()
     )
     found = select(*(sets.c[name] for name in _SET), step.label("step")).subquery()
-    return select(*(found.c[name] for name in _PLACE)).where(found.c.step.is_not(None))
+    return select(*(found.c[name] for name in PLACE)).where(found.c.step.is_not(None))
 
 
 def _sets(experiment_id: int, selection: Selection) -> Subquery:
@@ -107,7 +153,7 @@ def _sets(experiment_id: int, selection: Selection) -> Subquery:
     row = observation.alias()
     return (
         select(*(row.c[name] for name in _SET))
-        .where(*_of_metric(experiment_id, row, selection.metric, selection.window))
+        .where(*of_metric(experiment_id, row, selection.metric, selection.window))
         .distinct()
         .subquery("sets")
     )
@@ -129,22 +175,12 @@ def _at_last_steps(experiment_id: int, selection: Selection) -> Subquery:
     value = (
         select(at_last.c.value)
         .where(
-            *_of_metric(experiment_id, at_last, selection.metric, selection.window),
-            *(at_last.c[name] == places.c[name] for name in _PLACE),
+            *of_metric(experiment_id, at_last, selection.metric, selection.window),
+            *(at_last.c[name] == places.c[name] for name in PLACE),
         )
         .scalar_subquery()
     )
-    return select(*(places.c[name] for name in _PLACE), value.label("value")).subquery("at_last")
-
-
-def _of_metric(
-    experiment_id: int, row: Any, metric: str | None, window: str | None
-) -> list[ColumnElement[bool]]:
-    return [
-        row.c.experiment_id == experiment_id,
-        row.c.metric == metric,
-        row.c.window == (window or ""),
-    ]
+    return select(*(places.c[name] for name in PLACE), value.label("value")).subquery("at_last")
 
 
 def _order(row: Any, selection: Selection) -> list[ColumnElement[Any]]:
@@ -154,36 +190,6 @@ def _order(row: Any, selection: Selection) -> list[ColumnElement[Any]]:
     ordered = keys if selection.ties == "earliest" else [key.desc() for key in keys]
     best = row.c.value.desc() if selection.direction == "max" else row.c.value.asc()
     return [best, *ordered]
-
-
-def _kept(experiment_id: int, row: Any, conditions: Sequence[Condition]) -> list[Any]:
-    """Say that conditions hold; and first that each holds anywhere, which costs one seek.
-
-    PostgreSQL would make a join of EXISTS, by estimates that may be off by the number of rows; a
-    value is looked up for one candidate after the other, the best first.
-    """
-    anywhere: list[Any] = []
-    looked_up: list[Any] = []
-    by_metric: dict[tuple[str, str | None], list[Condition]] = {}
-    for condition in conditions:
-        by_metric.setdefault((condition.metric, condition.window), []).append(condition)
-    for (metric, window), own in by_metric.items():
-        other, beside = observation.alias(), observation.alias()
-        known = _of_metric(experiment_id, other, metric, window)
-        anywhere += [exists(select(literal(1)).where(*known, _holds(item, other))) for item in own]
-        # All conditions on a metric by one look at it.
-        holds = select(and_(*(_holds(item, beside) for item in own))).where(
-            *_of_metric(experiment_id, beside, metric, window),
-            *(beside.c[name] == row.c[name] for name in _PLACE),
-        )
-        looked_up.append(holds.scalar_subquery())
-    return [*anywhere, *looked_up]
-
-
-def _holds(condition: Condition, row: Any) -> ColumnElement[bool]:
-    if isinstance(condition, AtLeast):
-        return row.c.value >= condition.bound
-    return row.c.value <= condition.bound
 
 
 def _last_checkpoint(experiment_id: int) -> CTE:

@@ -121,12 +121,20 @@ def selections() -> dict[str, Selection]:
     asked["never, ignored"] = Selection(
         "objective", subject_to=["validation >= 100"], on_empty="ignore_constraints"
     )
-    # Each holds somewhere and both nowhere, so that every candidate is looked at.
-    both = ["validation >= 1", "validation <= -1"]
-    asked["contradiction"] = Selection("objective", subject_to=both, on_empty="none")
-    asked["contradiction per set"] = Selection(
-        "objective", subject_to=both, per="set", on_empty="none"
+    asked["contradiction"] = Selection(
+        "objective", subject_to=["validation >= 1", "validation <= -1"], on_empty="none"
     )
+    # Each holds somewhere and all together nowhere.
+    together = ["validation >= -4.99", "test_objective >= 5", "train_objective >= 5"]
+    rarely = ["validation >= 4.99", "test_objective >= 4.99"]
+    for per in (None, "set"):
+        end = " per set" if per else ""
+        asked[f"rarely together{end}"] = Selection(
+            "objective", subject_to=rarely, per=per, on_empty="none"
+        )
+        asked[f"never together{end}"] = Selection(
+            "objective", subject_to=together, per=per, on_empty="none"
+        )
     asked["per set, subject to"] = Selection("objective", subject_to=["validation >= 0"], per="set")
     return asked
 

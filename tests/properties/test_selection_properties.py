@@ -23,6 +23,9 @@ from ax_jax_runners.store.selection_query import choose
 METRICS = ("objective", "train_objective", "test_objective")
 WINDOWS = ("", "train", "test")
 NUMBERS = itertools.count(1)
+#: How many candidates are looked at before all are read; a history has up to 72.
+NEAREST = "ax_jax_runners.store.selection_statement.NEAREST"
+nearest = st.sampled_from([1, 2, 5, 4_000])
 
 Place = tuple[int, str, int, int]
 History = dict[Place, dict[tuple[str, str], float]]
@@ -148,7 +151,13 @@ class Reference:
         return bool(known) and any(key not in known for key in asked)
 
 
-def check(store: Store, history: History, selection: Selection) -> None:
+def check(store: Store, history: History, selection: Selection, nearest: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NEAREST, nearest)
+        check_choice(store, history, selection)
+
+
+def check_choice(store: Store, history: History, selection: Selection) -> None:
     experiment_id = next(NUMBERS)
     rows = [
         Observation(
@@ -200,11 +209,11 @@ def sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-@given(histories(), selections)
+@given(histories(), selections, nearest)
 def test_sqlite_chooses_as_a_loop_does(
-    sqlite_store: Store, history: History, selection: Selection
+    sqlite_store: Store, history: History, selection: Selection, nearest: int
 ) -> None:
-    check(sqlite_store, history, selection)
+    check(sqlite_store, history, selection, nearest)
 
 
 def test_postgresql_chooses_as_a_loop_does(
@@ -213,9 +222,9 @@ def test_postgresql_chooses_as_a_loop_does(
     store = Store.open(make_postgresql(), artifacts=tmp_path)
 
     @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-    @given(histories(), selections)
-    def check_it(history: History, selection: Selection) -> None:
-        check(store, history, selection)
+    @given(histories(), selections, nearest)
+    def check_it(history: History, selection: Selection, nearest: int) -> None:
+        check(store, history, selection, nearest)
 
     check_it()
     store.close()
