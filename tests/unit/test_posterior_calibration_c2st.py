@@ -54,6 +54,18 @@ def test_a_difference_of_correlation_is_found_as_well_as_can_be() -> None:
     assert found.accuracy == pytest.approx(best, abs=0.02)
 
 
+def test_a_law_that_is_too_narrow_is_found_as_well_as_can_be() -> None:
+    narrow = 0.7
+    plain, other = np.random.default_rng(4).standard_normal((2, 200_000, 2))
+    # The ratio of the densities is one where the squared radius is this.
+    edge = 4 * math.log(1 / narrow) / (1 / narrow**2 - 1)
+    inside = [((rows**2).sum(axis=1) < edge).mean() for rows in (other * narrow, plain)]
+    best = (inside[0] + 1 - inside[1]) / 2
+    found = classifier_two_sample_test(plain[:ROWS], other[:ROWS] * narrow)
+    assert 0.55 < best < 0.75
+    assert found.accuracy == pytest.approx(best, abs=0.02)
+
+
 def test_far_apart_samples_are_told_apart() -> None:
     assert classifier_two_sample_test(normal(1), normal(2, shift=12.0)).accuracy > 0.999
 

@@ -135,6 +135,21 @@ def test_npe_history_has_one_row_an_epoch(dataset: ArrayDataset) -> None:
     json.dumps(artifacts.describe(), allow_nan=False)
 
 
+def test_dataset_protocol_every_row_counts_once_in_every_epoch(dataset: ArrayDataset) -> None:
+    """Steps of no length: an epoch's loss is the mean over its rows; 720 leave a short batch."""
+    still = optimiser(learning_rate=1e-60, min_learning_rate=0.0, epochs=3)
+    estimator = toy_estimator(optimiser=still)
+    artifacts = estimator.fit(dataset)
+    prepared = prepare(gather(dataset, seed=0), space="unconstrained", prior=SPACE)
+    rows = prepared.data.training
+    model = estimator.model
+    losses = jax.vmap(lambda row: -model.log_prob(row.y, model.embed(row.observation)))(rows)
+    assert len(losses) == 720
+    expected = float(losses.mean()) - prepared.data.training_log_slope
+    assert float(losses.std()) > 0.1
+    assert artifacts.history["train_loss"] == pytest.approx([expected] * 3, rel=1e-5)
+
+
 def test_learning_rates_of_the_history_are_those_of_the_schedule(straight: FlowPosterior) -> None:
     assert straight.training_artifacts is not None
     told = straight.training_artifacts.history["learning_rate"]
