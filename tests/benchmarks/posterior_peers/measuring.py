@@ -72,11 +72,15 @@ def alone(function: Callable[..., Any], *arguments: Any, one_thread: bool = True
         one_thread: Whether XLA and torch have one thread there; else as many as there are cores.
     """
     before = dict(os.environ)
+    # XLA has as many threads as there are cores for the process, whatever its flags say.
+    cores = {max(os.sched_getaffinity(0))} if one_thread else os.sched_getaffinity(0)
     try:
         os.environ.update(_ONE_THREAD if one_thread else {})
         for name in _CACHES:
             os.environ.pop(name, None)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=os.sched_setaffinity, initargs=(0, cores)
+        ) as pool:
             return pool.submit(function, *arguments).result()
     finally:
         os.environ.clear()
