@@ -4,7 +4,7 @@ Thirty trials on learning rate, weight decay, noise on the parameters and batch 
 flow for two moons, 5,000 simulations, 60 epochs each, two at a time, with and without the rule; the
 same seeds, simulations and validation rows. All settings share two compiled programs, so that what
 is saved is training. A curve is judged from epoch 15 on and stops when it is worse than the best
-40 % of those that got that far.
+30 % of those that got that far; that was chosen with other seeds (13 and 14).
 
 Epochs are those that were trained, of all trials; the loss is that of the campaign's best arm on
 the validation rows, in nats.
@@ -62,7 +62,7 @@ def task() -> PosteriorTask:
 def rule() -> PercentileEarlyStoppingStrategy:
     """Return what stops a trial."""
     return PercentileEarlyStoppingStrategy(
-        percentile_threshold=60.0, min_progression=FIRST_JUDGED * TRAINED, min_curves=5
+        percentile_threshold=70.0, min_progression=FIRST_JUDGED * TRAINED, min_curves=5
     )
 
 
