@@ -227,6 +227,21 @@ def test_a_stopped_trial_ends_in_its_worker(open_here: Open, tmp_path: Path) -> 
     assert log.stat().st_size == size
 
 
+def test_where_none_waits_there_is_room_for_one(open_here: Open, tmp_path: Path) -> None:
+    execution = open_here(Walk(slices=10_000, pause=0.4), directory=str(tmp_path))
+    first, second, third = requests(3)
+    execution.submit([first, second])
+    both = {first.trial, second.trial}
+    until(lambda: all(outcome.step for outcome in execution.poll(both).values()))
+    for trial in both:
+        execution.stop(trial)
+    # Both workers are in their slices.
+    assert execution.capacity() == 1
+    execution.submit([third])
+    assert execution.capacity() == 0
+    until(lambda: execution.poll({third.trial})[third.key].step > 0)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_equal_trials_of_two_experiments_do_not_disturb_each_other(
     open_here: Open, kept: bool, directory: str

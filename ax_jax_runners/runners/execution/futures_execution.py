@@ -133,9 +133,13 @@ class FuturesExecution:
         return self._forget(trial).found()
 
     def capacity(self) -> int:
-        """Return how many workers are free."""
+        """Return how many workers are free, and at least 1 where no trial waits or runs.
+
+        A job that told its last result may be with its worker for another moment. A trial that is
+        submitted then waits for it, while Ax takes no trial and no capacity for an error.
+        """
         waiting = sum(not trial.is_final for trial in self._trials.values())
-        return max(0, self._workers - waiting - self._busy_leaving())
+        return max(self._workers - waiting - self._busy_leaving(), 0 if waiting else 1)
 
     def wait(self, seconds: float) -> None:
         """Return when a job ended or reported progress, at the latest after ``seconds``."""
