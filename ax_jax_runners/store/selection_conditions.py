@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, or_, select
 
-from ax_jax_runners.store.selection import AtLeast, Condition
+from ax_jax_runners.store.selection import AtLeast, Condition, Selection
 from ax_jax_runners.store.tables import observation
 
 #: What tells a candidate from others of its experiment.
@@ -59,17 +59,19 @@ def kept_one_by_one(
 
 def kept_at_once(
     experiment_id: int,
-    compared: _Name,
+    selection: Selection,
     conditions: Sequence[Condition],
     *,
     where: Iterable[ColumnElement[bool]],
 ) -> Select[Any]:
-    """Select place and ``value`` of every candidate that keeps conditions: all rows in one reading.
+    """Select place and ``value`` of each candidate that keeps conditions: all rows in one reading.
 
     For many candidates that is faster than seeks, each at another page of the table. Nothing is
     read unless ``where`` holds, which no row has a part in.
     """
     row, where = observation.alias(), list(where)
+    # Named as conditions are, for one of them may be on the metric that is compared.
+    compared = (selection.metric, selection.window or None)
     asked = {compared: [row.c.value.is_not(None), row.c.status != "failed"]}
     for name, own in _by_metric(conditions):
         asked.setdefault(name, []).extend(_hold(own, row.c.value))

@@ -74,6 +74,8 @@ def statement(experiment_id: int, selection: Selection) -> Select:
 
 def _best(experiment_id: int, selection: Selection, conditions: Sequence[Condition]) -> Select:
     """Select the places of the best candidates."""
+    if conditions and selection.per is None and not selection.last:
+        return _nearest_or_any(experiment_id, selection, conditions)
     somewhere = each_holds_somewhere(experiment_id, conditions)
     if selection.last:
         row: Any = _at_last_steps(experiment_id, selection)
@@ -82,11 +84,8 @@ def _best(experiment_id: int, selection: Selection, conditions: Sequence[Conditi
     elif not conditions:
         row = observation.alias()
         candidates = _of_value(experiment_id, selection, row)
-    elif selection.per is None:
-        return _nearest_or_any(experiment_id, selection, conditions)
     else:
-        compared = (selection.metric, selection.window or None)
-        row = kept_at_once(experiment_id, compared, conditions, where=somewhere).subquery("kept")
+        row = kept_at_once(experiment_id, selection, conditions, where=somewhere).subquery("kept")
         candidates = _places(row)
     candidates = candidates.where(*_regarded(experiment_id, row.c.trial_index))
     best = candidates.order_by(*_order(row, selection)).limit(1)
@@ -113,8 +112,7 @@ def _nearest_or_any(
     nearest = kept.order_by(*_order(near, selection)).limit(1).cte("nearest")
     # In the innermost query, so that nothing is read where one was near.
     none_near = ~exists(select(literal(1)).select_from(nearest))
-    compared = (selection.metric, selection.window or None)
-    every = kept_at_once(experiment_id, compared, conditions, where=[none_near, *somewhere])
+    every = kept_at_once(experiment_id, selection, conditions, where=[none_near, *somewhere])
     far = every.subquery("far")
     farther = _places(far).where(*_regarded(experiment_id, far.c.trial_index))
     rest = farther.order_by(*_order(far, selection)).limit(1).subquery("rest")

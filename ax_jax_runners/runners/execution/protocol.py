@@ -67,7 +67,10 @@ class Execution(Protocol):
         ...
 
     def capacity(self) -> int:
-        """Return how many more trials may be submitted now; -1 for any number."""
+        """Return how many more trials may be submitted now; -1 for any number.
+
+        Where none is unfinished it is not 0, which Ax would take for an error.
+        """
         ...
 
     def wait(self, seconds: float) -> None:
